@@ -1,0 +1,1 @@
+"""The tests: they speak through the doors, to real servers."""

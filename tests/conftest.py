@@ -1,0 +1,72 @@
+"""What every test may ask for."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from accounts.models import User
+from django.db import connections
+from rest_framework.test import APIClient
+
+from tests import make
+
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the quick tests first; the order within each kind stays random."""
+    items.sort(key=_slowness)
+
+
+def _slowness(item: pytest.Item) -> int:
+    if item.get_closest_marker("journey"):
+        return 3
+    if "/house/" in item.nodeid:
+        return 0
+    database = item.get_closest_marker("django_db") or {"db", "transactional_db"} & set(getattr(item, "fixturenames", ()))
+    return 2 if database else 1
+
+
+@pytest.fixture
+def user(db: None) -> User:
+    """Somebody."""
+    return make.a_user()
+
+
+@pytest.fixture
+def client_of() -> Callable[[User | None], APIClient]:
+    """Makes the REST client of a given person."""
+    return _client_of
+
+
+@pytest.fixture
+def api(user: User) -> APIClient:
+    """The REST client of `user`."""
+    return _client_of(user)
+
+
+@pytest.fixture
+def stranger(db: None) -> APIClient:
+    """The REST client of somebody else, who owns nothing."""
+    return _client_of(make.a_user())
+
+
+@pytest.fixture
+def anonymous(db: None) -> APIClient:
+    """The REST client of nobody."""
+    return _client_of(None)
+
+
+def _client_of(user: User | None) -> APIClient:
+    # Failures come back as the answer a client would get, not as an exception in the test.
+    client = APIClient(raise_request_exception=False)
+    if user is not None:
+        client.force_authenticate(user)
+    return client
+
+
+@pytest.fixture
+def closing() -> Iterator[None]:
+    """Closes the connections that async code leaves on other threads."""
+    yield
+    for connection in connections.all(initialized_only=True):
+        connection.close()
