@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from accounts.models import User
 from django.db import connections
 from rest_framework.test import APIClient
 
+from accounts.models import User
 from tests import make
-
 
 
 @pytest.hookimpl(trylast=True)
@@ -22,8 +21,8 @@ def _slowness(item: pytest.Item) -> int:
         return 3
     if "/house/" in item.nodeid:
         return 0
-    database = item.get_closest_marker("django_db") or {"db", "transactional_db"} & set(getattr(item, "fixturenames", ()))
-    return 2 if database else 1
+    fixtures = getattr(item, "fixturenames", ())
+    return 2 if item.get_closest_marker("django_db") or "db" in fixtures or "transactional_db" in fixtures else 1
 
 
 @pytest.fixture

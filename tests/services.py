@@ -3,9 +3,11 @@
 Loaded early (`-p tests.services`), because pytest-django reads the settings before any conftest is imported.
 """
 
+import atexit
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Generator
@@ -14,7 +16,6 @@ from pathlib import Path
 import pytest
 
 _POINTING_ELSEWHERE = ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL")
-_stop: "list[Services]" = []
 
 
 class Services:
@@ -31,6 +32,7 @@ class Services:
         for name in _POINTING_ELSEWHERE:
             os.environ.pop(name, None)
         os.environ["TASKLOOM_HOME"] = str(self._home)
+        (self._home / "static").mkdir()
         self._embedded.start()
 
     def stop(self) -> None:
@@ -47,17 +49,21 @@ def pytest_load_initial_conftests(args: list[str]) -> Generator[None]:
         # A cancelled CI job sends SIGTERM: let pytest end the orderly way then, too.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         services = Services()
-        _stop.append(services)
-        try:
-            services.start()
-        except BaseException:
-            services.stop()
-            raise
+        # However pytest ends, also after Ctrl-C or an error in the settings.
+        atexit.register(services.stop)
+        services.start()
     return (yield)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_unconfigure() -> None:
-    """Stop what was started; also reached after Ctrl-C."""
-    while _stop:
-        _stop.pop().stop()
+def main() -> int:
+    """Run a Python command, given as arguments, on services of its own: `python -m tests.services manage.py check`."""
+    services = Services()
+    try:
+        services.start()
+        return subprocess.run([sys.executable, *sys.argv[1:]], check=False).returncode
+    finally:
+        services.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

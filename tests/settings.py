@@ -2,16 +2,16 @@
 
 import os
 
-from config.settings import *  # noqa: F403  these are those settings
-from config.settings import CHANNEL_LAYERS, LOGGING, REST_FRAMEWORK, TASKLOOM_HOME
 from config.embedded import paths
+from config.settings import *  # noqa: F403  these are those settings
+from config.settings import CHANNEL_LAYERS, TASKLOOM_HOME
 
 # Worker gw0 has database 1, gw1 database 2, …; without workers database 0. Postgres: pytest-django does the same.
 _number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw-1").removeprefix("gw")) + 1
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 REDIS_URL = paths.redis_url(TASKLOOM_HOME).replace("db=0", f"db={_number}")
-CELERY_BROKER_URL = paths.broker_url(paths.redis_url(TASKLOOM_HOME)).replace("virtual_host=0", f"virtual_host={_number}")
+CELERY_BROKER_URL = paths.broker_url(REDIS_URL).replace("virtual_host=0", f"virtual_host={_number}")
 # Publishing knows no databases, so the prefix keeps the workers apart.
 CHANNEL_LAYERS = {
     "default": {

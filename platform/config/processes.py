@@ -37,7 +37,7 @@ def spawn(
         stderr=subprocess.STDOUT,
         env=env,
         start_new_session=True,
-        preexec_fn=partial(_die_with_parent, dies_by),  # noqa: PLW1509  it only makes one system call
+        preexec_fn=partial(_die_with_parent, dies_by),
         **identity,
     )
 

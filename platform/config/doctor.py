@@ -1,0 +1,178 @@
+"""Examines what Taskloom stands on, one dependency after the other, and names a cure for each that is ill."""
+
+import asyncio
+import os
+import shutil
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psycopg
+import redis
+from django.conf import settings
+from django.core import checks
+
+from config import env
+from config.embedded import CannotStart, Embedded, identity, is_running
+
+_NEEDED_BYTES = 1024**3
+_OLDEST_POSTGRES = 150000
+_OLDEST_REDIS = (6, 2)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one examination found: how the thing is, and what to do when it is not well."""
+
+    name: str
+    ok: bool
+    message: str
+    cure: str = ""
+
+    def as_dict(self) -> dict[str, object]:
+        """The finding as JSON-ready data."""
+        return asdict(self)
+
+
+def examine(port: int) -> Iterator[Finding]:
+    """Examine everything; embedded services that do not run are started for the time that it takes."""
+    yield _python()
+    yield _home()
+    yield _disk()
+    yield _user()
+    yield _port(port)
+    yield _settings()
+    with_postgres, with_valkey = not env.text("DATABASE_URL"), not env.text("REDIS_URL")
+    embedded = Embedded(settings.TASKLOOM_HOME, postgres=with_postgres, valkey=with_valkey)
+    start = (with_postgres or with_valkey) and not is_running(settings.TASKLOOM_HOME)
+    try:
+        if start:
+            embedded.start()
+    except CannotStart as error:
+        yield Finding("embedded services", False, str(error), "See the logs folder, or set DATABASE_URL and REDIS_URL.")
+        return
+    try:
+        yield from _services()
+    finally:
+        if start:
+            embedded.stop()
+
+
+def _services() -> Iterator[Finding]:
+    yield _guarded("postgres", _postgres, "Start it, or correct DATABASE_URL.")
+    yield _guarded("migrations", _migrations, "Run `manage.py migrate` (`up` does it by itself).")
+    yield _guarded("redis", _redis, "Start it, or correct REDIS_URL.")
+    yield _guarded("broker", _broker, "Start it, or correct CELERY_BROKER_URL.")
+    yield _guarded("channel layer", _channel_layer, "See what `redis` above says.")
+
+
+def _guarded(name: str, examination: Callable[[], Finding], cure: str) -> Finding:
+    try:
+        return examination()
+    # Whatever goes wrong is the finding.
+    except Exception as error:
+        reason = str(error).strip().splitlines()
+        return Finding(name, False, reason[0] if reason else type(error).__name__, cure)
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding("python", sys.version_info >= (3, 11), version, "Install Python 3.11 or newer, then `make install`.")
+
+
+def _home() -> Finding:
+    home: Path = settings.TASKLOOM_HOME
+    existing = next(folder for folder in (home, *home.parents) if folder.exists())
+    return Finding("home", os.access(existing, os.W_OK | os.X_OK), str(home), "Set TASKLOOM_HOME to a folder of yours.")
+
+
+def _disk() -> Finding:
+    home: Path = settings.TASKLOOM_HOME
+    existing = next(folder for folder in (home, *home.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    return Finding("disk space", free >= _NEEDED_BYTES, f"{free / 1024**3:.1f} GB free", "Keep at least 1 GB free.")
+
+
+def _user() -> Finding:
+    if env.text("DATABASE_URL"):
+        return Finding("postgres user", True, "not needed: DATABASE_URL is set")
+    try:
+        found = identity.choose(settings.TASKLOOM_HOME)
+    except (CannotStart, OSError) as error:
+        return Finding("postgres user", False, str(error), "Run as an ordinary user, or set DATABASE_URL.")
+    if found.user is not None:
+        return Finding("postgres user", True, "nobody (user namespaces are not allowed here)")
+    return Finding("postgres user", True, "root in a user namespace" if found.prefix else "you")
+
+
+def _port(port: int) -> Finding:
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        if probe.connect_ex(("127.0.0.1", port)) != 0:
+            return Finding("port", True, f"{port} is free")
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:  # noqa: S310  http only
+            return Finding("port", answer.status == 200, f"{port}: a Taskloom answers and is healthy")
+    except (urllib.error.URLError, OSError) as error:
+        cure = "Stop that program, or choose another port: `make run ARGS='--port 8001'`."
+        return Finding("port", False, f"{port} is taken ({error})", cure)
+
+
+def _settings() -> Finding:
+    found = [message for message in checks.run_checks() if message.is_serious() and not message.is_silenced()]
+    if not found:
+        return Finding("settings", True, "all system checks pass")
+    cure = found[0].hint or "Run `manage.py check`."
+    return Finding("settings", False, "; ".join(f"{message.msg} ({message.id})" for message in found), cure)
+
+
+def _postgres() -> Finding:
+    with psycopg.connect(settings.DATABASE_URL, connect_timeout=5) as connection:
+        version = connection.info.server_version
+        text = f"{version // 10000}.{version % 10000}"
+    return Finding("postgres", version >= _OLDEST_POSTGRES, text, "Use Postgres 15 or newer.")
+
+
+def _migrations() -> Finding:
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]
+    cure = "Run `manage.py migrate` (`up` does it by itself)."
+    return Finding("migrations", not waiting, f"{len(waiting)} waiting" if waiting else "all applied", cure)
+
+
+def _redis() -> Finding:
+    with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=5) as client:
+        information = client.info("server")
+    version = str(information.get("valkey_version") or information["redis_version"])
+    new_enough = tuple(int(part) for part in version.split(".")[:2]) >= _OLDEST_REDIS
+    return Finding("redis", new_enough, version, "Use Redis 6.2 or newer, or Valkey.")
+
+
+def _broker() -> Finding:
+    from celery import current_app
+
+    with current_app.connection_for_write() as connection:
+        connection.ensure_connection(max_retries=1, interval_start=0)
+        return Finding("broker", True, str(connection.as_uri()))
+
+
+def _channel_layer() -> Finding:
+    async def exchange() -> object:
+        from channels.layers import get_channel_layer
+
+        layer = get_channel_layer()
+        channel = await layer.new_channel()
+        await layer.send(channel, {"type": "doctor"})
+        return await asyncio.wait_for(layer.receive(channel), 5)
+
+    ok = asyncio.run(exchange()) == {"type": "doctor"}
+    return Finding("channel layer", ok, "a message came back", "See what `redis` above says.")

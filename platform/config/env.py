@@ -1,0 +1,109 @@
+"""The environment variables that configure Taskloom: each has a name, a type, a default and a meaning.
+
+`.env.example` is checked against this list. Nothing else reads the environment.
+"""
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable; `default` is shown in `.env.example`, an empty one means unset."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+VARIABLES = [
+    Variable("TASKLOOM_HOME", ".taskloom", "Where the embedded Postgres and Valkey keep their data and sockets."),
+    Variable("DATABASE_URL", "", "Postgres, e.g. postgresql://user:password@host:5432/taskloom. Unset: embedded."),
+    Variable("REDIS_URL", "", "Redis or Valkey, e.g. redis://host:6379/0. Unset: embedded."),
+    Variable("CELERY_BROKER_URL", "", "Another broker than REDIS_URL, e.g. amqp://user:password@host:5672//."),
+    Variable("DJANGO_SECRET_KEY", "", "Signs sessions. Required with DATABASE_URL; embedded makes its own."),
+    Variable("JWT_SIGNING_KEY", "", "Signs access tokens, at least 32 bytes. Required with DATABASE_URL."),
+    Variable("DJANGO_DEBUG", "false", "Shows tracebacks in the browser. Never in production."),
+    Variable("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", "Host names this site answers to."),
+    Variable("DJANGO_CSRF_TRUSTED_ORIGINS", "", "Origins that may post forms, e.g. https://taskloom.example.com."),
+    Variable("DJANGO_HTTPS", "false", "True behind a proxy that speaks TLS: redirects, secure cookies, HSTS."),
+    Variable("DJANGO_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR."),
+    Variable("TASKLOOM_DB_POOL_SIZE", "8", "Database connections that one process may hold."),
+    Variable("TASKLOOM_ENGINE_RUNS", "64", "Runs that one worker process drives at once."),
+    Variable("TASKLOOM_LEASE_SECONDS", "15", "How long a silent worker keeps a run before another takes it over."),
+    Variable("TASKLOOM_SWEEP_SECONDS", "2", "How often each worker looks for runs that nobody was told about."),
+    Variable("TASKLOOM_HTTP_ALLOW_PRIVATE", "", "host:port pairs that blocks may reach although they are not public."),
+    Variable("TASKLOOM_DEMO_EMAIL", "demo@taskloom.local", "Login of the demo user that `up` makes."),
+    Variable("TASKLOOM_DEMO_PASSWORD", "", "Its password. Unset: a random one, kept in TASKLOOM_HOME and printed."),
+]
+
+_DEFAULTS = {variable.name: variable.default for variable in VARIABLES}
+_environ = environ.Env()
+
+
+def text(name: str) -> str:
+    """The variable's value, or its default; empty counts as unset."""
+    return os.environ.get(name) or _DEFAULTS[name]
+
+
+def flag(name: str) -> bool:
+    """The variable as a boolean: true, yes, on or 1 in any case."""
+    return text(name).lower() in ("true", "yes", "on", "1")
+
+
+def number(name: str) -> int:
+    """The variable as a whole number; raises `ImproperlyConfigured` with its name when it is none."""
+    try:
+        return int(text(name))
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {text(name)!r}") from None
+
+
+def names(name: str) -> list[str]:
+    """The variable as a list of texts separated by commas."""
+    return [item.strip() for item in text(name).split(",") if item.strip()]
+
+
+def database(url: str) -> dict[str, Any]:
+    """Django's settings for the Postgres at `url`."""
+    return dict(_environ.db_url_config(url))
+
+
+def home() -> Path:
+    """The folder of the embedded services."""
+    return (BASE_DIR / text("TASKLOOM_HOME")).resolve()
+
+
+def secret(name: str) -> str:
+    """A secret from the environment; the embedded default keeps one of its own in `secrets.json`.
+
+    Raises `ImproperlyConfigured` with the name when a real database is configured and the secret is not.
+    """
+    if os.environ.get(name):
+        return os.environ[name]
+    if os.environ.get("DATABASE_URL"):
+        raise ImproperlyConfigured(f"{name} must be set when DATABASE_URL is; .env.example says what it is for")
+    return _own_secret(name)
+
+
+def _own_secret(name: str) -> str:
+    path = home() / "secrets.json"
+    known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    if name not in known:
+        known[name] = secrets.token_urlsafe(64)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Written aside and moved: processes that start together all read one whole file.
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.touch(mode=0o600)
+        draft.write_text(json.dumps(known))
+        draft.replace(path)
+    return known[name]

@@ -1,0 +1,190 @@
+"""One settings file: what differs between places is an environment variable (see env.py)."""
+
+from datetime import timedelta
+
+from config import env
+from config.embedded import paths
+
+BASE_DIR = env.BASE_DIR
+TASKLOOM_HOME = env.home()
+
+# --- Apps -------------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "accounts",
+    "core",
+    "config",
+    "notifications",
+    "credits",
+    "integrations",
+    "graphs",
+    "executions",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "django_celery_beat",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+]
+AUTH_USER_MODEL = "accounts.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- HTTP -------------------------------------------------------------------------------------------------------
+
+SECRET_KEY = env.secret("DJANGO_SECRET_KEY")
+DEBUG = env.flag("DJANGO_DEBUG")
+ALLOWED_HOSTS = env.names("DJANGO_ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS = env.names("DJANGO_CSRF_TRUSTED_ORIGINS")
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "strict-origin-when-cross-origin"
+# The proxy in front ends TLS and says so in this header, which it must set itself on every request.
+HTTPS = env.flag("DJANGO_HTTPS")
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^health$"]
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+STATIC_URL = "static/"
+STATIC_ROOT = TASKLOOM_HOME / "static"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# --- Postgres ---------------------------------------------------------------------------------------------------
+
+DATABASE_URL = env.text("DATABASE_URL") or paths.database_url(TASKLOOM_HOME)
+_postgres = env.database(DATABASE_URL)
+DB_POOL_SIZE = env.number("TASKLOOM_DB_POOL_SIZE")
+DATABASES = {
+    "default": {
+        **_postgres,
+        # Under ASGI a thread serves each request, so kept connections would pile up: the pool holds them instead.
+        "CONN_MAX_AGE": 0,
+        "OPTIONS": {
+            **_postgres.get("OPTIONS", {}),
+            "pool": {"min_size": 0, "max_size": DB_POOL_SIZE, "timeout": 5},
+        },
+    },
+}
+
+# --- Redis and Celery -------------------------------------------------------------------------------------------
+
+REDIS_URL = env.text("REDIS_URL") or paths.redis_url(TASKLOOM_HOME)
+CELERY_BROKER_URL = env.text("CELERY_BROKER_URL") or paths.broker_url(REDIS_URL)
+CELERY_TIMEZONE = "UTC"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SERIALIZER = "json"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_ROUTES = {"executions.ring": {"queue": "runs"}}
+# A worker process drives its runs in an event loop of its own; the pool only hands it the doorbells.
+CELERY_WORKER_POOL = "solo"
+CELERY_WORKER_PREFETCH_MULTIPLIER = 64
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A request must not wait for a broker that is away: the sweeper finds what was not rung.
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_max": 0.2}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_timeout": 1,
+    "socket_connect_timeout": 1,
+    "visibility_timeout": 60,
+}
+CELERY_BEAT_SCHEDULER = "config.beat:GuardedScheduler"
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {}
+
+# --- Channels ---------------------------------------------------------------------------------------------------
+
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}], "prefix": "taskloom"},
+    },
+}
+
+# --- REST framework and tokens ----------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["core.api.StrictJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "core.api.answer_error",
+}
+SIMPLE_JWT = {
+    "SIGNING_KEY": env.secret("JWT_SIGNING_KEY"),
+    "ALGORITHM": "HS256",
+    "AUDIENCE": "authenticated",
+    "USER_ID_CLAIM": "sub",
+    "ACCESS_TOKEN_LIFETIME": timedelta(hours=1),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=14),
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Taskloom",
+    "DESCRIPTION": "Graphs of blocks, run durably on Celery workers, streamed live.",
+    "VERSION": "0.1.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+}
+
+# --- The engine -------------------------------------------------------------------------------------------------
+
+ENGINE_RUNS = env.number("TASKLOOM_ENGINE_RUNS")
+LEASE_SECONDS = env.number("TASKLOOM_LEASE_SECONDS")
+SWEEP_SECONDS = env.number("TASKLOOM_SWEEP_SECONDS")
+HTTP_ALLOW_PRIVATE = env.names("TASKLOOM_HTTP_ALLOW_PRIVATE")
+
+# --- The demo user ----------------------------------------------------------------------------------------------
+
+DEMO_EMAIL = env.text("TASKLOOM_DEMO_EMAIL")
+DEMO_PASSWORD = env.text("TASKLOOM_DEMO_PASSWORD")
+
+# --- Logging ----------------------------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.text("DJANGO_LOG_LEVEL")},
+}

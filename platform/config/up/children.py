@@ -1,0 +1,108 @@
+"""The processes of the platform: how each is started, kept alive and stopped."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from config import processes
+
+# A child that dies at once is tried again after 0.5, 1, 2, … seconds, never more than this.
+_LONGEST_PAUSE = 30.0
+_FIRST_PAUSE = 0.5
+# One that lived this long starts afresh.
+_SETTLED = 60.0
+
+
+@dataclass
+class Child:
+    """A process that should always run; when it ends by itself it is started again, ever later."""
+
+    name: str
+    command: Sequence[str]
+    log: Path
+    patience: float = 30.0
+    process: subprocess.Popen[bytes] | None = None
+    deaths: int = 0
+    _started: float = field(default=0.0, repr=False)
+    _again_at: float = field(default=0.0, repr=False)
+
+    def start(self) -> None:
+        """Start it, in a session of its own, writing to its log file."""
+        with processes.open_log(self.log) as log:
+            self.process = processes.spawn(self.command, output=log)
+        self._started = time.monotonic()
+
+    def keep_alive(self) -> str | None:
+        """Notice a death and start again when its pause is over; returns what to tell the person, if anything."""
+        if self.process is None:
+            if time.monotonic() >= self._again_at:
+                self.start()
+            return None
+        code = self.process.poll()
+        if code is None:
+            return None
+        self.process = None
+        self.deaths = 1 if time.monotonic() - self._started > _SETTLED else self.deaths + 1
+        pause = min(_FIRST_PAUSE * 2 ** (self.deaths - 1), _LONGEST_PAUSE)
+        self._again_at = time.monotonic() + pause
+        return f"{self.name} ended ({_reason(code)}); starting it again in {pause:g} s. Its log: {self.log}"
+
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM without waiting."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> None:
+        """Ask it to stop and wait; after `patience` seconds it is killed."""
+        if self.process is not None:
+            processes.stop(self.process, patience=self.patience)
+            self.process = None
+
+
+def web(*, host: str, port: int, logs: Path) -> Child:
+    """The server of REST and WebSockets."""
+    command = _module("uvicorn", "config.asgi:application", "--host", host, "--port", str(port), "--lifespan", "off")
+    options = ["--no-access-log", "--timeout-graceful-shutdown", "5", "--ws-max-size", str(1024 * 1024)]
+    return Child("web", [*command, *options], logs / "web.log")
+
+
+def workers(*, count: int, logs: Path) -> list[Child]:
+    """The workers: each drives many runs at once."""
+    names = [f"worker{number}" for number in range(1, count + 1)]
+    return [
+        Child(name, _module("celery", "-A", "config", "worker", "-Q", "runs,default", "-n", f"{name}@%h"), path)
+        for name in names
+        for path in [logs / f"{name}.log"]
+    ]
+
+
+def beat(*, logs: Path) -> Child:
+    """The clock of the system's own schedules."""
+    return Child("beat", _module("celery", "-A", "config", "beat", "--pidfile="), logs / "beat.log")
+
+
+def port_is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there now."""
+    import socket
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _module(name: str, *arguments: str) -> list[str]:
+    # -P: whatever lies in the current folder must not be imported by accident.
+    return [sys.executable, "-P", "-m", name, *arguments]
+
+
+def _reason(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,67 @@
+"""The demonstration: a person who imports the example graphs, runs one and watches it, all over the public API."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from rich.live import Live
+
+from config.up.client import Client
+from config.up.console import console, say
+from config.up.prepare import Login
+from config.up.view import RunView
+
+EXAMPLES = Path(settings.BASE_DIR) / "graphs" / "examples"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the demonstration run ended, and the token of the demo user."""
+
+    status: str
+    outputs: dict[str, list[Any]]
+    token: str
+
+
+async def demonstrate(client: Client, login: Login) -> Outcome:
+    """Import the examples that this person does not have yet, run the first one and show it; raises `ApiRefused`."""
+    await client.log_in(login.email, login.password)
+    blocks = {block["id"]: block["name"] for block in await client.send("GET", "/api/blocks")}
+    graph_id = await _import_examples(client)
+    graph = await client.send("GET", f"/api/graphs/{graph_id}")
+    run = await client.send("POST", f"/api/graphs/{graph_id}/execute/{graph['version']}", {"inputs": {}})
+    view = RunView(graph, blocks)
+    with Live(view, console=console, refresh_per_second=12):
+        async for event in client.follow(run["id"]):
+            view.apply(event)
+    result = await client.send("GET", f"/api/graphs/{graph_id}/executions/{run['id']}")
+    return Outcome(result["status"], result["outputs"], client.token)
+
+
+def show(outcome: Outcome) -> None:
+    """Print how it ended and each output."""
+    for name, values in outcome.outputs.items():
+        for value in values:
+            say(f"  {name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+    say(f"The run ended as {outcome.status}.", style="green" if outcome.status == "COMPLETED" else "bold red")
+
+
+async def _import_examples(client: Client) -> str:
+    """Return the id of the example to run."""
+    known = {graph["name"]: str(graph["id"]) for graph in await client.send("GET", "/api/graphs")}
+    chosen = ""
+    for example in _examples():
+        if example["name"] not in known:
+            saved = await client.send("POST", "/api/graphs", {"graph": example, "source": "upload"})
+            known[example["name"]] = saved["id"]
+        chosen = chosen or known[example["name"]]
+    return chosen
+
+
+def _examples() -> Iterator[dict[str, Any]]:
+    """Every example graph, by file name."""
+    for path in sorted(EXAMPLES.glob("*.json")):
+        yield json.loads(path.read_text())

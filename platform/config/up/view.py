@@ -1,0 +1,77 @@
+"""A run as a table that changes while it runs: one row per node."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+_STYLES = {
+    "QUEUED": "cyan",
+    "RUNNING": "bold yellow",
+    "REVIEW": "magenta",
+    "COMPLETED": "green",
+    "FAILED": "bold red",
+    "TERMINATED": "red",
+}
+_LONGEST_VALUE = 60
+
+
+@dataclass
+class NodeRow:
+    """What is known of one node: its executions by id, and the last value on each of its pins."""
+
+    title: str
+    executions: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        """The most telling status of its executions: one that runs or failed outweighs those that completed."""
+        for status in ("RUNNING", "FAILED", "REVIEW", "QUEUED", "TERMINATED", "COMPLETED"):
+            if status in self.executions.values():
+                return status
+        return "INCOMPLETE"
+
+
+class RunView:
+    """The nodes of one graph, in the order they were drawn, fed with the events of one run."""
+
+    def __init__(self, graph: dict[str, Any], block_names: dict[str, str]) -> None:
+        self.status = "QUEUED"
+        self._title = str(graph["name"])
+        self._rows = {node["id"]: NodeRow(_title(node, block_names)) for node in graph["nodes"]}
+
+    def apply(self, event: dict[str, Any]) -> None:
+        """Take in an event of the WebSocket; the same one twice changes nothing."""
+        if "node_id" not in event:
+            self.status = event["status"]
+            return
+        row = self._rows.setdefault(event["node_id"], NodeRow(f"node of a called graph {event['node_id'][:8]}"))
+        row.executions[event["node_exec_id"]] = event["status"]
+        for pin, values in (event.get("output_data") or {}).items():
+            if values:
+                row.outputs[pin] = values[-1]
+
+    def __rich__(self) -> RenderableType:
+        table = Table(title=Text(f"{self._title}: {self.status}", style=_STYLES.get(self.status, "")), expand=False)
+        table.add_column("node")
+        table.add_column("status")
+        table.add_column("times", justify="right")
+        table.add_column("last output")
+        for row in self._rows.values():
+            status = Text(row.status, style=_STYLES.get(row.status, "dim"))
+            table.add_row(Text(row.title), status, str(len(row.executions)), Text(_outputs(row.outputs)))
+        return table
+
+
+def _title(node: dict[str, Any], block_names: dict[str, str]) -> str:
+    block = block_names.get(node["block_id"], node["block_id"])
+    name = (node.get("metadata") or {}).get("customized_name") or (node.get("input_default") or {}).get("name")
+    return f"{name} ({block})" if name else block
+
+
+def _outputs(outputs: dict[str, Any]) -> str:
+    text = "  ".join(f"{pin}={value!r}" for pin, value in outputs.items())
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
