@@ -45,7 +45,7 @@ def examine(port: int) -> Iterator[Finding]:
     yield _disk()
     yield _user()
     yield _port(port)
-    yield _settings()
+    yield _guarded("settings", _settings, "Run `manage.py check`.")
     with_postgres, with_valkey = not env.text("DATABASE_URL"), not env.text("REDIS_URL")
     embedded = Embedded(settings.TASKLOOM_HOME, postgres=with_postgres, valkey=with_valkey)
     start = (with_postgres or with_valkey) and not is_running(settings.TASKLOOM_HOME)

@@ -27,9 +27,13 @@ def test_nothing_but_env_reads_the_environment():
     }
 
     # These three name the settings module for whoever starts them; `up` passes a variable on to its children.
-    assert readers - {
-        "platform/config/env.py",
-        "platform/config/asgi.py",
-        "platform/config/celery.py",
-        "platform/config/up/running.py",
-    } == set()
+    assert (
+        readers
+        - {
+            "platform/config/env.py",
+            "platform/config/asgi.py",
+            "platform/config/celery.py",
+            "platform/config/up/running.py",
+        }
+        == set()
+    )
