@@ -1,9 +1,73 @@
 """How graphs fail."""
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
 from core.errors import Invalid, NotFound
+
+if TYPE_CHECKING:
+    from graphs.checks import NodeErrors, Problem
+
+MOST_PROBLEMS = 100
 
 
 class GraphNotFound(NotFound):
     """There is no such graph, or it is not yours."""
 
     hint = "GET /api/graphs lists your graphs."
+
+
+class UnknownBlock(NotFound):
+    """There is no block with this id."""
+
+    hint = "GET /api/blocks lists the blocks; a block of a third-party package needs that package to be installed."
+
+
+class GraphIdMismatch(Invalid):
+    """The id in the body is another graph's."""
+
+    hint: ClassVar[str] = "Send the id of the path in the body, or an empty one."
+
+
+class GraphInvalid(Invalid):
+    """The drawing does not hold together, so it was not saved.
+
+    `problems` lists what is wrong with the structure, at most 100 of it, `problem_count` counts all of it, and
+    `node_errors` holds what is wrong with single pins as {node id: {pin: message}}.
+    """
+
+    hint: ClassVar[str] = "GET /api/blocks lists every block with its pins; nothing was saved."
+
+    def __init__(self, problems: "Sequence[Problem]", node_errors: "NodeErrors") -> None:
+        messages = [problem.message for problem in problems] or list(_told(node_errors))
+        super().__init__(
+            _first_of(messages),
+            problems=[problem.as_json() for problem in problems[:MOST_PROBLEMS]],
+            problem_count=len(messages),
+            node_errors=node_errors,
+        )
+
+
+class GraphNotRunnable(Invalid):
+    """The graph cannot run like this, so no run was started."""
+
+    hint: ClassVar[str] = "Give each pin that is named a value: a constant, a link or an input of the run."
+
+    def __init__(self, problems: Sequence[str], node_errors: "NodeErrors") -> None:
+        message = _first_of([*problems, *_told(node_errors)])
+        super().__init__(
+            message,
+            detail={"type": "validation_error", "message": message, "node_errors": node_errors},
+            node_errors=node_errors,
+        )
+
+
+def _told(node_errors: "Mapping[str, Mapping[str, str]]") -> "list[str]":
+    return [
+        f"Node {node_id}, {pin}: {message}" for node_id, pins in node_errors.items() for pin, message in pins.items()
+    ]
+
+
+def _first_of(messages: Sequence[str]) -> str:
+    more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
+    return f"{messages[0]}{more}"

@@ -1,0 +1,1 @@
+"""The block SDK, and the blocks that come with the platform."""

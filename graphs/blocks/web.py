@@ -1,0 +1,1 @@
+"""Blocks that talk to the web."""
