@@ -1,0 +1,1 @@
+"""What people may spend, and what runs cost them."""

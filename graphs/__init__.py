@@ -1,0 +1,1 @@
+"""What people draw, and the blocks they draw with."""

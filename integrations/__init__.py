@@ -1,0 +1,1 @@
+"""Other services' accounts, and the credentials that open them."""

@@ -1,0 +1,5 @@
+"""The wiring: knows every app, decides nothing."""
+
+from config.celery import app as celery_app
+
+__all__ = ["celery_app"]

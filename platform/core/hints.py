@@ -1,0 +1,49 @@
+"""Hints: messages to whoever watches that only say "look". Losing one costs time, never data."""
+
+import asyncio
+import logging
+import threading
+from functools import cache
+from typing import Any
+
+from channels.layers import get_channel_layer
+
+log = logging.getLogger(__name__)
+
+
+class Hints:
+    """Sends hints from one long-lived event loop; newer hints of one topic replace those not yet sent."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: dict[tuple[str, str], dict[str, Any]] = {}
+        self._sender: asyncio.Task[None] | None = None
+
+    def send(self, group: str, message: dict[str, Any]) -> None:
+        """Tell `group` from within the loop; returns at once. `message["type"]` names the consumers' method."""
+        self._waiting[group, str(message["type"])] = message
+        if self._sender is None or self._sender.done():
+            self._sender = self._loop.create_task(self._send_waiting())
+
+    def send_threadsafe(self, group: str, message: dict[str, Any]) -> None:
+        """The same from any thread."""
+        self._loop.call_soon_threadsafe(self.send, group, message)
+
+    async def _send_waiting(self) -> None:
+        layer = get_channel_layer()
+        while self._waiting:
+            key = next(iter(self._waiting))
+            message = self._waiting.pop(key)
+            try:
+                await layer.group_send(key[0], message)
+            # Any failure of the layer: whoever watches has a heartbeat to fall back on.
+            except Exception as error:
+                log.warning("A hint to %s was lost: %s", key[0], error)
+
+
+@cache
+def hints() -> Hints:
+    """This process's sender for code that has no event loop of its own, such as a request's thread."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="hints", daemon=True).start()
+    return Hints(loop)
