@@ -1,0 +1,1 @@
+"""Runs of graphs, from the request to the last event."""

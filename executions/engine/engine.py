@@ -1,0 +1,243 @@
+"""The engine of one worker process: an event loop in its own thread that drives many runs at once.
+
+It is told of runs by doorbells (`ring`) and looks for itself every few seconds, so that a lost doorbell, a worker that
+died or a timer that is due only cost time.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import threading
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+from uuid import UUID
+
+import uvloop
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import connection
+from graphs.blocks.base import CallGraph
+from graphs.blocks.registry import BLOCKS
+from graphs.services import load_definition
+from psycopg import OperationalError
+from psycopg_pool import PoolTimeout
+
+from core.errors import DomainError
+from core.hints import Hints
+from core.ids import uuid7
+from executions import events, services
+from executions.engine.batch import Batch
+from executions.engine.driver import Driver
+from executions.engine.plan import Plan, compile_plan
+from executions.engine.rows import Claim, Committed
+from executions.engine.store import Store
+from executions.errors import Fenced
+from executions.kinds import Status
+
+log = logging.getLogger(__name__)
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+MAX_PLANS = 1000
+LOOK_SECONDS = 1.0
+DRAIN_SECONDS = 10.0
+BLOCK_THREADS = 32
+
+
+class Engine:
+    """Drives runs until it is stopped. `ring` and `stop` may be called from any thread."""
+
+    def __init__(self) -> None:
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid7().hex[-8:]}"
+        self.threads = ThreadPoolExecutor(BLOCK_THREADS, thread_name_prefix="block")
+        self._loop = uvloop.new_event_loop()
+        self._hints = Hints(self._loop)
+        self._store = Store(self.owner, settings.DB_POOL_SIZE)
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._drivers: dict[UUID, Driver] = {}
+        self._driving: dict[UUID, asyncio.Task[None]] = {}
+        self._backlog: OrderedDict[UUID, None] = OrderedDict()
+        self._plans: OrderedDict[tuple[UUID, int], Plan] = OrderedDict()
+        self._stopping = asyncio.Event()
+        self._ready = threading.Event()
+
+    def start(self) -> None:
+        """Begin to drive runs, without waiting for Postgres to answer."""
+        self._thread.start()
+
+    def ring(self, run_ids: Iterable[UUID]) -> None:
+        """These runs may have something to do."""
+        self._loop.call_soon_threadsafe(self._accept, list(run_ids))
+
+    def stop(self, grace: float = DRAIN_SECONDS) -> None:
+        """Let go of all runs in order, giving blocks under way `grace` seconds, and end."""
+        self._loop.call_soon_threadsafe(self._begin_stop, grace)
+        self._thread.join(grace + 5)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._live())
+
+    async def _live(self) -> None:
+        await self._open_store()
+        caretakers = [self._loop.create_task(self._look_after()), self._loop.create_task(self._sweep())]
+        await self._stopping.wait()
+        await asyncio.gather(*self._driving.values(), return_exceptions=True)
+        for caretaker in caretakers:
+            caretaker.cancel()
+        await asyncio.gather(*caretakers, return_exceptions=True)
+        await self._store.close()
+        self.threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _open_store(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                await self._store.open()
+                return
+            except PoolTimeout:
+                log.warning("Postgres does not answer; trying again")
+
+    def _begin_stop(self, grace: float) -> None:
+        self._backlog.clear()
+        for driver in self._drivers.values():
+            driver.drain(grace)
+        self._stopping.set()
+
+    # Which runs to drive
+
+    def _accept(self, run_ids: Iterable[UUID]) -> None:
+        for run_id in run_ids:
+            if self._stopping.is_set():
+                return
+            if run_id in self._driving:
+                if run_id in self._drivers:
+                    self._drivers[run_id].poke()
+            elif len(self._driving) < settings.ENGINE_RUNS:
+                self._driving[run_id] = self._loop.create_task(self._drive(run_id))
+            else:
+                self._backlog[run_id] = None
+
+    async def _drive(self, run_id: UUID) -> None:
+        try:
+            claim = await self._store.claim(run_id)
+            if claim is not None:
+                await self._drive_claimed(claim)
+        except Fenced:
+            log.warning("Run %s was taken over by another worker", run_id)
+        except OperationalError as error:
+            log.warning("Run %s is dropped, the database failed: %s", run_id, error)
+        # The driver's own fault must not end the engine; the run is claimed again, a few times at most.
+        except Exception:
+            log.exception("Run %s is dropped", run_id)
+        finally:
+            self._drivers.pop(run_id, None)
+            self._driving.pop(run_id, None)
+            while self._backlog and len(self._driving) < settings.ENGINE_RUNS:
+                self._accept([self._backlog.popitem(last=False)[0]])
+
+    async def _drive_claimed(self, claim: Claim) -> None:
+        try:
+            plan = await self.plan(claim.graph_id, claim.graph_version)
+        except DomainError as error:
+            await self._refuse(claim, error)
+            return
+        driver = Driver(claim, plan, self._store, self)
+        self._drivers[claim.run_id] = driver
+        if self._stopping.is_set():
+            driver.drain(0)
+        await driver.drive()
+
+    async def _refuse(self, claim: Claim, error: DomainError) -> None:
+        batch = Batch()
+        batch.end(Status.FAILED, error.code, error.message)
+        self.announce(claim, await self._store.commit(claim, claim.wakes, batch), batch)
+
+    # What drivers ask for
+
+    async def plan(self, graph_id: UUID, version: int) -> Plan:
+        """The plan of a graph version; raises a `DomainError` when this installation cannot run it."""
+        key = (graph_id, version)
+        if key not in self._plans:
+            definition = await _in_thread(load_definition)(graph_id, version)
+            self._plans[key] = compile_plan(definition, BLOCKS.get)
+            if len(self._plans) > MAX_PLANS:
+                self._plans.popitem(last=False)
+        self._plans.move_to_end(key)
+        return self._plans[key]
+
+    async def start_child(self, claim: Claim, call: CallGraph, trigger_key: str) -> UUID:
+        """Start a run for a node of the claimed run, or find the one that was started with the same key."""
+        run = await _in_thread(services.start_run)(
+            call.graph_id,
+            call.graph_version,
+            user_id=claim.user_id,
+            inputs=dict(call.inputs),
+            nodes_input_masks=dict(call.nodes_input_masks),
+            parent_id=claim.run_id,
+            trigger_key=trigger_key,
+            ring=False,
+        )
+        self._accept([run.id])
+        return run.id
+
+    def announce(self, claim: Claim, committed: Committed, batch: Batch) -> None:
+        """Tell whoever watches, and the parent run if it now has something to look at."""
+        if batch.events:
+            hint = events.changed(claim.run_id, committed.head_seq)
+            self._hints.send(events.run_group(claim.run_id), hint)
+            if any(event.node_execution_id is None for event in batch.events):
+                self._hints.send(events.graph_group(claim.user_id, claim.graph_id), hint)
+        if committed.woken is not None:
+            self._accept([committed.woken])
+
+    # Looking after runs
+
+    async def _look_after(self) -> None:
+        """Renew leases and notice what happened from outside."""
+        renewed_at = self._loop.time()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            held = {run_id: driver.claim.fence for run_id, driver in self._drivers.items()}
+            if not held:
+                continue
+            try:
+                if self._loop.time() - renewed_at >= settings.LEASE_SECONDS / 3:
+                    await self._store.renew(held)
+                    renewed_at = self._loop.time()
+                for run_id, seen in (await self._store.look(held)).items():
+                    driver = self._drivers.get(run_id)
+                    if driver is not None and driver.claim.fence == held[run_id]:
+                        driver.see(seen["wakes"], cancelled=seen["cancelled"])
+            except OperationalError as error:
+                log.warning("Leases could not be looked after: %s", error)
+
+    async def _sweep(self) -> None:
+        """Find runs that should be driven and are not."""
+        while True:
+            await asyncio.sleep(settings.SWEEP_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311  only spreads load
+            try:
+                await self._store.cancel_orphans()
+                room = settings.ENGINE_RUNS - len(self._driving)
+                if room > 0:
+                    self._accept(
+                        await self._store.claimable(list(self._driving), room, patience=settings.SWEEP_SECONDS / 2)
+                    )
+            except OperationalError as error:
+                log.warning("The sweep failed: %s", error)
+
+
+def _in_thread(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, Awaitable[_Result]]:
+    """Call a synchronous service in a thread, giving its database connection back."""
+
+    def call(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
+        try:
+            return function(*arguments, **named)
+        finally:
+            connection.close()
+
+    return sync_to_async(call, thread_sensitive=False)

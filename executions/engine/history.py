@@ -1,0 +1,56 @@
+"""Building a run's state again from what it left in rows. Pure."""
+
+from typing import Any
+from uuid import UUID
+
+from executions.engine.plan import Plan
+from executions.engine.rows import History
+from executions.engine.state import Activation, Output, RunState, Token
+from executions.kinds import NodeStatus
+
+
+def restore(state: RunState, history: History) -> list[Activation]:
+    """Fill a new `state` from a run's rows; returns the activations that began and have not ended."""
+    state.restore(history.fired, history.kept)
+    activations = {row["id"]: _activation(state.plan, row) for row in history.open}
+    for row in history.held:
+        activations[row["node_execution_id"]].held.append(Output(row["ordinal"], row["pin"], row["value"], b""))
+    state.restore_open(activations.values())
+    state.start()
+    state.restore_tokens((_token(state.plan, row), row["pin"], row["value"]) for row in history.tokens)
+    return [activation for activation in activations.values() if not activation.is_closed]
+
+
+def outputs_before(activation: Activation) -> int:
+    """How many outputs the activation had given when it last began to wait: those its block will not yield again."""
+    return int(activation.waits[-1]["outputs"]) if activation.waits else 0
+
+
+def children_of(activations: list[Activation]) -> list[UUID]:
+    """The child runs that the activations called so far."""
+    return [UUID(wait["child"]) for activation in activations for wait in activation.waits if "child" in wait]
+
+
+def _activation(plan: Plan, row: dict[str, Any]) -> Activation:
+    status = NodeStatus(row["status"])
+    return Activation(
+        node=plan.nodes[row["node_id"]],
+        ordinal=row["ordinal"],
+        values={},
+        id=row["id"],
+        status=status,
+        attempt=row["attempt"],
+        input_data=row["input_data"],
+        output_count=row["output_count"],
+        handed_on=row["handed_on"],
+        waits=row["waits"],
+        error=row["error"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        stored=True,
+        is_closed=row["ended_at"] is not None,
+    )
+
+
+def _token(plan: Plan, row: dict[str, Any]) -> Token:
+    return Token(row["source_id"], row["ordinal"], plan.links[row["link_id"]], row["position"], stored=True)

@@ -1,0 +1,50 @@
+"""What the engine reads from its rows, as plain data."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from executions.kinds import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A run that this process owns until the lease lapses, with what it needs to go on."""
+
+    run_id: UUID
+    fence: int
+    graph_id: UUID
+    graph_version: int
+    user_id: UUID
+    parent_id: UUID | None
+    inputs: dict[str, Any]
+    nodes_input_masks: dict[str, dict[str, Any]]
+    wakes: int
+    claims: int
+    cancelled: bool
+    head_seq: int
+    now: datetime
+    time_zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What the run's row says after a commit; `woken` is the parent run that now has something to look at."""
+
+    status: Status
+    head_seq: int
+    wakes: int
+    cancelled: bool
+    woken: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a run left behind: the rows from which its state is built again."""
+
+    open: list[dict[str, Any]]
+    held: list[dict[str, Any]]
+    fired: dict[UUID, int]
+    kept: dict[UUID, dict[str, Any]]
+    tokens: list[dict[str, Any]]

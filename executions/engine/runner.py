@@ -1,0 +1,127 @@
+"""Running a block beside the driver: its emissions become messages, at a pace the driver can follow."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import Executor
+from contextlib import aclosing
+from dataclasses import dataclass
+from uuid import UUID
+
+from graphs.blocks.base import Context, Emission, Suspension
+from pydantic import BaseModel
+
+from executions.engine.state import Activation
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """A block yielded something."""
+
+    activation: Activation
+    emission: Emission
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A block returned, raised `error`, or wants to wait for `suspension`."""
+
+    activation: Activation
+    error: BaseException | None = None
+    suspension: Suspension | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """The child run that a block asked for exists."""
+
+    activation: Activation
+    run_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Poked:
+    """Something happened to the run from outside."""
+
+
+Message = Emitted | Ended | Called | Poked
+
+
+class Mailbox:
+    """Messages to one driver. A block may run ahead by a few emissions; then it waits until the driver has room."""
+
+    def __init__(self, credit: int = 64) -> None:
+        self._queue: asyncio.Queue[Message] = asyncio.Queue()
+        self._credit = asyncio.Semaphore(credit)
+        self.blocked = 0
+
+    def put(self, message: Message) -> None:
+        """Add a message that never has to wait."""
+        self._queue.put_nowait(message)
+
+    async def put_emission(self, message: Emitted) -> None:
+        """Add an emission once there is room for it."""
+        self.blocked += 1
+        try:
+            await self._credit.acquire()
+        finally:
+            self.blocked -= 1
+        self._queue.put_nowait(message)
+
+    def give_room(self, emissions: int) -> None:
+        """As many emissions were taken up: others may follow."""
+        for _ in range(emissions):
+            self._credit.release()
+
+    async def take(self, timeout: float | None) -> list[Message]:
+        """All messages there are, waiting up to `timeout` seconds for the first."""
+        try:
+            async with asyncio.timeout(timeout):
+                messages = [await self._queue.get()]
+        except TimeoutError:
+            return []
+        while not self._queue.empty():
+            messages.append(self._queue.get_nowait())
+        return messages
+
+
+async def run_block(
+    activation: Activation, block_input: BaseModel, context: Context, mailbox: Mailbox, threads: Executor
+) -> None:
+    """Run the activation's block until it ends or wants to wait; plain generators get a thread."""
+    error: BaseException | None = None
+    suspension: Suspension | None = None
+    try:
+        emissions = activation.node.block.run(block_input, context)
+        if isinstance(emissions, AsyncGenerator):
+            suspension = await _forward(emissions, activation, mailbox)
+        else:
+            loop = asyncio.get_running_loop()
+            suspension = await loop.run_in_executor(threads, _forward_sync, emissions, activation, mailbox, loop)
+    # A block is foreign code: whatever it raises is its node's failure, not the worker's.
+    except Exception as problem:
+        error = problem
+    mailbox.put(Ended(activation, error, suspension))
+
+
+async def _forward(
+    emissions: AsyncGenerator[Emission | Suspension], activation: Activation, mailbox: Mailbox
+) -> Suspension | None:
+    async with aclosing(emissions):
+        async for emission in emissions:
+            if isinstance(emission, Suspension):
+                return emission
+            await mailbox.put_emission(Emitted(activation, emission))
+    return None
+
+
+def _forward_sync(
+    emissions: Iterator[Emission | Suspension],
+    activation: Activation,
+    mailbox: Mailbox,
+    loop: asyncio.AbstractEventLoop,
+) -> Suspension | None:
+    for emission in emissions:
+        if isinstance(emission, Suspension):
+            return emission
+        asyncio.run_coroutine_threadsafe(mailbox.put_emission(Emitted(activation, emission)), loop).result()
+    return None

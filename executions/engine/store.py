@@ -1,0 +1,289 @@
+"""The engine's rows, in few statements.
+
+Every write of a driver is one statement that starts by proving ownership: it updates the run's row where the fence is
+still the one claimed, and all other parts join that row. A driver that lost its run therefore writes nothing at all.
+Only the database's clock is compared.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import orjson
+import psycopg
+from django.conf import settings
+from django.db import connections
+from psycopg.rows import dict_row
+from psycopg.types.json import set_json_loads
+from psycopg_pool import AsyncConnectionPool
+
+from executions.engine.batch import Batch
+from executions.engine.rows import Claim, Committed, History
+from executions.errors import Fenced
+from executions.kinds import Status
+
+# QUEUED runs, parked ones whose time has come, those whose worker fell silent, and those this very process lost hold of.
+_CLAIMABLE = """
+    (status = 'QUEUED'
+     OR status IN ('WAITING', 'REVIEW') AND (wake_at <= clock_timestamp() OR cancel_requested_at IS NOT NULL)
+     OR status = 'RUNNING' AND (lease_until < clock_timestamp() OR lease_owner = %(owner)s))
+"""
+
+_CLAIM = f"""
+UPDATE executions_graphexecution SET
+    fence = fence + 1, status = 'RUNNING', lease_owner = %(owner)s,
+    lease_until = clock_timestamp() + make_interval(secs => %(lease)s),
+    wake_at = NULL, started_at = COALESCE(started_at, clock_timestamp()),
+    claims_without_progress = claims_without_progress + 1
+WHERE id = %(run)s AND {_CLAIMABLE}
+RETURNING id AS run_id, fence, graph_id, graph_version, user_id, parent_id, inputs, nodes_input_masks, wakes,
+    claims_without_progress AS claims, cancel_requested_at IS NOT NULL AS cancelled, head_seq,
+    clock_timestamp() AS now,
+    (SELECT time_zone FROM accounts_user WHERE accounts_user.id = user_id) AS time_zone
+"""  # noqa: S608  both parts are constants
+
+_COMMIT = """
+WITH own AS (
+    UPDATE executions_graphexecution SET
+        status = CASE WHEN %(status)s = 'WAITING' AND (wakes <> %(wakes)s OR cancel_requested_at IS NOT NULL)
+                 THEN 'RUNNING' ELSE %(status)s END,
+        lease_until = CASE WHEN %(status)s = 'RUNNING'
+                             OR %(status)s = 'WAITING' AND (wakes <> %(wakes)s OR cancel_requested_at IS NOT NULL)
+                      THEN clock_timestamp() + make_interval(secs => %(lease)s) END,
+        wake_at = %(wake_at)s::timestamptz,
+        ended_at = CASE WHEN %(status)s IN ('COMPLETED', 'FAILED', 'TERMINATED') THEN clock_timestamp() END,
+        queued_at = CASE WHEN %(status)s = 'QUEUED' THEN clock_timestamp() ELSE queued_at END,
+        error_code = %(error_code)s, error = %(error)s,
+        head_seq = head_seq + %(events)s,
+        node_count = node_count + %(node_count)s,
+        node_error_count = node_error_count + %(node_error_count)s,
+        node_seconds = node_seconds + %(node_seconds)s,
+        claims_without_progress = 0
+    WHERE id = %(run)s AND fence = %(fence)s AND status = 'RUNNING'
+    RETURNING id, fence, user_id, graph_id, status, head_seq, wakes, cancel_requested_at IS NOT NULL AS cancelled
+), nodes AS (
+    INSERT INTO executions_nodeexecution (
+        id, run_id, node_id, block_id, ordinal, status, attempt, started_fence, input_data, output_count, handed_on,
+        waits, error, started_at, ended_at)
+    SELECT n.id, own.id, n.node_id, n.block_id, n.ordinal, n.status, n.attempt, own.fence, n.input::jsonb,
+        n.output_count, n.handed_on, n.waits::jsonb, n.error, n.started, n.ended
+    FROM own, unnest(
+        %(ids)s::uuid[], %(node_ids)s::uuid[], %(block_ids)s::text[], %(ordinals)s::int[], %(statuses)s::text[],
+        %(attempts)s::int[], %(inputs)s::text[], %(output_counts)s::int[], %(handed_on)s::int[], %(waits)s::text[],
+        %(errors)s::text[], %(started)s::timestamptz[], %(ended)s::timestamptz[]
+    ) AS n(id, node_id, block_id, ordinal, status, attempt, input, output_count, handed_on, waits, error,
+           started, ended)
+    ON CONFLICT (id) DO UPDATE SET
+        status = excluded.status, attempt = excluded.attempt, started_fence = excluded.started_fence,
+        output_count = excluded.output_count, handed_on = excluded.handed_on, waits = excluded.waits,
+        error = excluded.error, started_at = excluded.started_at, ended_at = excluded.ended_at
+), outputs AS (
+    INSERT INTO executions_nodeoutput (run_id, node_execution_id, ordinal, pin, value)
+    SELECT own.id, o.node, o.ordinal, o.pin, o.value::jsonb
+    FROM own, unnest(%(output_nodes)s::uuid[], %(output_ordinals)s::int[], %(output_pins)s::text[],
+                     %(output_values)s::text[]) AS o(node, ordinal, pin, value)
+), tokens AS (
+    INSERT INTO executions_token (run_id, source_id, ordinal, link_id, position)
+    SELECT own.id, t.source, t.ordinal, t.link, t.position
+    FROM own, unnest(%(token_sources)s::uuid[], %(token_ordinals)s::int[], %(token_links)s::uuid[],
+                     %(token_positions)s::bigint[]) AS t(source, ordinal, link, position)
+), spent AS (
+    DELETE FROM executions_token USING own, unnest(
+        %(spent_sources)s::uuid[], %(spent_ordinals)s::int[], %(spent_links)s::uuid[]) AS t(source, ordinal, link)
+    WHERE executions_token.run_id = own.id AND executions_token.source_id = t.source
+        AND executions_token.ordinal = t.ordinal AND executions_token.link_id = t.link
+), events AS (
+    INSERT INTO executions_event (run_id, seq, kind, node_execution_id, outputs)
+    SELECT own.id, own.head_seq - %(events)s + e.place, e.kind, e.node, e.outputs
+    FROM own, unnest(%(event_kinds)s::text[], %(event_nodes)s::uuid[], %(event_outputs)s::int[])
+        WITH ORDINALITY AS e(kind, node, outputs, place)
+), parent AS (
+    UPDATE executions_graphexecution AS p SET
+        wakes = p.wakes + 1,
+        status = CASE WHEN p.status = 'WAITING' THEN 'QUEUED' ELSE p.status END,
+        queued_at = CASE WHEN p.status = 'WAITING' THEN clock_timestamp() ELSE p.queued_at END,
+        wake_at = CASE WHEN p.status = 'WAITING' THEN NULL ELSE p.wake_at END
+    FROM own
+    WHERE p.id = %(parent)s AND own.status IN ('COMPLETED', 'FAILED', 'TERMINATED')
+        AND p.status NOT IN ('COMPLETED', 'FAILED', 'TERMINATED')
+    RETURNING p.id
+)
+SELECT status, head_seq, wakes, cancelled, (SELECT id FROM parent) AS woken FROM own
+"""
+
+_OPEN = """
+SELECT id, node_id, ordinal, status, attempt, input_data, output_count, handed_on, waits, error, started_at, ended_at
+FROM executions_nodeexecution
+WHERE run_id = %s AND (status IN ('RUNNING', 'WAITING', 'REVIEW') OR handed_on < output_count)
+ORDER BY ordinal
+"""
+
+_HELD = """
+SELECT node_execution_id, ordinal, pin, value FROM executions_nodeoutput
+JOIN unnest(%s::uuid[], %s::int[]) AS held(id, handed_on) ON node_execution_id = held.id AND ordinal >= handed_on
+WHERE run_id = %s ORDER BY node_execution_id, ordinal
+"""
+
+_FIRED = "SELECT node_id, max(ordinal) + 1 AS fired FROM executions_nodeexecution WHERE run_id = %s GROUP BY node_id"
+
+_KEPT = """
+SELECT DISTINCT ON (node_id) node_id, input_data FROM executions_nodeexecution
+WHERE run_id = %s AND node_id = ANY(%s) ORDER BY node_id, ordinal DESC
+"""
+
+_TOKENS = """
+SELECT t.source_id, t.ordinal, t.link_id, t.position, o.pin, o.value
+FROM executions_token t
+JOIN executions_nodeoutput o ON o.run_id = t.run_id AND o.node_execution_id = t.source_id AND o.ordinal = t.ordinal
+WHERE t.run_id = %s ORDER BY t.position
+"""
+
+_CHILDREN = """
+SELECT id, graph_id, graph_version, status, error FROM executions_graphexecution
+WHERE id = ANY(%s) AND status IN ('COMPLETED', 'FAILED', 'TERMINATED')
+"""
+
+_OUTPUTS_OF = """
+SELECT e.input_data ->> 'name' AS name, e.input_data -> 'value' AS value
+FROM executions_nodeexecution e
+WHERE e.run_id = %s AND e.node_id = ANY(%s) AND e.status = 'COMPLETED' AND e.input_data ? 'value'
+ORDER BY e.ended_at, e.id
+"""
+
+_RENEW = """
+UPDATE executions_graphexecution AS r SET lease_until = clock_timestamp() + make_interval(secs => %s)
+FROM unnest(%s::uuid[], %s::bigint[]) AS held(id, fence)
+WHERE r.id = held.id AND r.fence = held.fence AND r.status = 'RUNNING'
+"""
+
+_LOOK = """
+SELECT r.id, r.wakes, r.cancel_requested_at IS NOT NULL AS cancelled
+FROM executions_graphexecution r JOIN unnest(%s::uuid[], %s::bigint[]) AS held(id, fence)
+ON r.id = held.id AND r.fence = held.fence AND r.status = 'RUNNING'
+"""
+
+_SWEEP = f"""
+SELECT id FROM executions_graphexecution
+WHERE status IN ('QUEUED', 'RUNNING', 'WAITING', 'REVIEW') AND {_CLAIMABLE} AND NOT id = ANY(%(held)s)
+    AND (status <> 'QUEUED' OR queued_at < clock_timestamp() - make_interval(secs => %(patience)s))
+ORDER BY queued_at LIMIT %(limit)s
+"""  # noqa: S608  both parts are constants
+
+_CANCEL_ORPHANS = """
+UPDATE executions_graphexecution AS c SET cancel_requested_at = clock_timestamp()
+FROM executions_graphexecution AS p
+WHERE c.parent_id = p.id AND c.status IN ('QUEUED', 'RUNNING', 'WAITING', 'REVIEW') AND c.cancel_requested_at IS NULL
+    AND p.status IN ('COMPLETED', 'FAILED', 'TERMINATED')
+"""
+
+
+class Store:
+    """One process's way to the rows. `owner` names the process in the leases it takes."""
+
+    def __init__(self, owner: str, size: int) -> None:
+        self._owner = owner
+        self._pool = AsyncConnectionPool(
+            kwargs=_connection_parameters() | {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
+            configure=_configure,
+            min_size=1,
+            max_size=size,
+            timeout=10,
+            open=False,
+        )
+
+    async def open(self) -> None:
+        """Connect; raises `psycopg_pool.PoolTimeout` when Postgres does not answer."""
+        await self._pool.open(wait=True)
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._pool.close()
+
+    async def claim(self, run_id: UUID) -> Claim | None:
+        """Take a run if nobody else has it, under a new fence."""
+        row = await self._one(_CLAIM, {"run": run_id, "owner": self._owner, "lease": settings.LEASE_SECONDS})
+        return Claim(**row) if row else None
+
+    async def commit(self, claim: Claim, wakes: int, batch: Batch) -> Committed:
+        """Write a batch whole, renewing the lease; raises `Fenced` when the run belongs to another by now."""
+        arguments = batch.arguments()
+        arguments |= {"run": claim.run_id, "fence": claim.fence, "parent": claim.parent_id, "wakes": wakes}
+        row = await self._one(_COMMIT, {**arguments, "lease": settings.LEASE_SECONDS})
+        if row is None:
+            raise Fenced
+        batch.mark_stored()
+        return Committed(Status(row.pop("status")), **row)
+
+    async def history(self, run_id: UUID, static_nodes: Sequence[UUID]) -> History:
+        """Read what is left of a run that was driven before."""
+        opened = await self._all(_OPEN, (run_id,))
+        held = [row for row in opened if row["handed_on"] < row["output_count"]]
+        return History(
+            open=opened,
+            held=await self._all(
+                _HELD, ([row["id"] for row in held], [row["handed_on"] for row in held], run_id)
+            ) if held else [],
+            fired={row["node_id"]: row["fired"] for row in await self._all(_FIRED, (run_id,))},
+            kept={
+                row["node_id"]: row["input_data"] for row in await self._all(_KEPT, (run_id, list(static_nodes)))
+            } if static_nodes else {},
+            tokens=await self._all(_TOKENS, (run_id,)),
+        )
+
+    async def finished(self, run_ids: Sequence[UUID]) -> list[dict[str, Any]]:
+        """Those of the runs that have ended: id, graph_id, graph_version, status and error."""
+        return await self._all(_CHILDREN, (list(run_ids),))
+
+    async def outputs_of(self, run_id: UUID, output_nodes: Sequence[UUID]) -> list[tuple[str, Any]]:
+        """A run's outputs as (name, value) pairs in the order they were given."""
+        rows = await self._all(_OUTPUTS_OF, (run_id, list(output_nodes)))
+        return [(row["name"], row["value"]) for row in rows]
+
+    async def renew(self, held: dict[UUID, int]) -> None:
+        """Prolong the leases of the runs held, given as id → fence."""
+        await self._execute(_RENEW, (settings.LEASE_SECONDS, list(held), list(held.values())))
+
+    async def look(self, held: dict[UUID, int]) -> dict[UUID, dict[str, Any]]:
+        """What happened from outside to the runs held, by id; a run that is missing was taken over."""
+        return {row["id"]: row for row in await self._all(_LOOK, (list(held), list(held.values())))}
+
+    async def claimable(self, held: Sequence[UUID], limit: int, patience: float) -> list[UUID]:
+        """Runs that should be driven and are not; queued ones only after `patience` seconds, for the doorbell is quick."""
+        arguments = {"held": list(held), "limit": limit, "patience": patience, "owner": self._owner}
+        return [row["id"] for row in await self._all(_SWEEP, arguments)]
+
+    async def cancel_orphans(self) -> None:
+        """Ask runs to stop whose parent has ended."""
+        await self._execute(_CANCEL_ORPHANS, ())
+
+    async def _one(self, query: str, arguments: Any) -> dict[str, Any] | None:
+        async with self._cursor() as cursor:
+            await cursor.execute(query, arguments)
+            return await cursor.fetchone()
+
+    async def _all(self, query: str, arguments: Any) -> list[dict[str, Any]]:
+        async with self._cursor() as cursor:
+            await cursor.execute(query, arguments)
+            return await cursor.fetchall()
+
+    async def _execute(self, query: str, arguments: Any) -> None:
+        async with self._cursor() as cursor:
+            await cursor.execute(query, arguments)
+
+    @asynccontextmanager
+    async def _cursor(self) -> AsyncIterator[psycopg.AsyncCursor[dict[str, Any]]]:
+        async with self._pool.connection() as connection, connection.cursor() as cursor:
+            yield cursor
+
+
+def _connection_parameters() -> dict[str, Any]:
+    """Those of Django's own connections, without what only Django's cursors need."""
+    parameters = connections["default"].get_connection_params()
+    for name in ("context", "cursor_factory"):
+        parameters.pop(name)
+    return {**parameters, "options": "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=5s"}
+
+
+async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
+    set_json_loads(orjson.loads, connection)

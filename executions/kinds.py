@@ -1,0 +1,61 @@
+"""The states that runs and activations go through, and the kinds of events: names that are on the wire."""
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """Where a run stands. WAITING is a run parked on a timer or a child run; clients see it as RUNNING."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    WAITING = "WAITING"
+    REVIEW = "REVIEW"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    TERMINATED = "TERMINATED"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a run in this state never changes again."""
+        return self in FINAL
+
+    @property
+    def wire(self) -> str:
+        """The contract's name of this state."""
+        return Status.RUNNING.value if self is Status.WAITING else self.value
+
+
+FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.TERMINATED})
+ACTIVE = frozenset(Status) - FINAL
+
+
+class NodeStatus(StrEnum):
+    """Where one activation of a node stands. WAITING is one that sleeps or waits for a child run."""
+
+    RUNNING = "RUNNING"
+    WAITING = "WAITING"
+    REVIEW = "REVIEW"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    TERMINATED = "TERMINATED"
+
+    @property
+    def wire(self) -> str:
+        """The contract's name of this state."""
+        return NodeStatus.RUNNING.value if self is NodeStatus.WAITING else self.value
+
+
+class EventKind(StrEnum):
+    """What an event says happened, to the run or to one activation."""
+
+    RUN_QUEUED = "run.queued"
+    RUN_STARTED = "run.started"
+    RUN_COMPLETED = "run.completed"
+    RUN_FAILED = "run.failed"
+    RUN_TERMINATED = "run.terminated"
+    NODE_STARTED = "node.started"
+    NODE_OUTPUT = "node.output"
+    NODE_WAITING = "node.waiting"
+    NODE_COMPLETED = "node.completed"
+    NODE_FAILED = "node.failed"
+    NODE_TERMINATED = "node.terminated"

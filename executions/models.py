@@ -1,0 +1,247 @@
+"""Rows of a run. They are the truth: whatever a worker or a socket knows, it read here.
+
+The tables below the run carry no foreign-key constraint to it: every write to them is one statement that first
+proves ownership of the run's row, and a check per row would cost more than the row itself.
+"""
+
+from typing import Self
+from uuid import UUID
+
+from accounts.models import User
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Now
+from graphs.models import Graph
+
+from core.ids import uuid7
+from executions.kinds import ACTIVE, FINAL, NodeStatus, Status
+
+# Sorted, so that the constraints that name them come out the same in every migration.
+_FINAL = sorted(FINAL)
+_ACTIVE = sorted(ACTIVE)
+
+
+def _choices(kind: type[Status] | type[NodeStatus]) -> list[tuple[str, str]]:
+    return [(member.value, member.value) for member in kind]
+
+
+class GraphExecutionQuerySet(models.QuerySet["GraphExecution"]):
+    """Questions about runs."""
+
+    def visible_to(self, user: User | AnonymousUser) -> Self:
+        """The runs that `user` may see: their own, deleted ones excepted."""
+        return self.filter(user=user.pk, is_deleted=False)
+
+    def descendants_of(self, run_id: UUID) -> Self:
+        """A run and everything it started, deepest first: the order in which they may be locked."""
+        family = """
+            WITH RECURSIVE family AS (
+                SELECT id FROM executions_graphexecution WHERE id = %s
+                UNION ALL
+                SELECT child.id FROM executions_graphexecution child JOIN family ON child.parent_id = family.id
+            ) SELECT id FROM family
+        """
+        return self.filter(pk__in=RawSQL(family, [run_id])).order_by("-depth", "pk")  # noqa: S611  no outside text
+
+    def locked(self) -> Self:
+        """The same rows, locked until the transaction ends."""
+        return self.select_for_update(of=("self",))
+
+    def request_cancel(self) -> int:
+        """Ask the workers that hold these runs to end them; returns how many were not asked before."""
+        return self.filter(cancel_requested_at=None).update(cancel_requested_at=Now())
+
+    def end(self, status: Status, head_seq: int, *, nodes: int) -> None:
+        """Write how these runs ended; `nodes` of their activations end with them."""
+        self.update(
+            status=status,
+            ended_at=Now(),
+            cancel_requested_at=Now(),
+            wake_at=None,
+            head_seq=head_seq,
+            node_count=F("node_count") + nodes,
+        )
+
+    def wake(self) -> int:
+        """Tell these runs that something happened outside of them; a parked one is queued again."""
+        self.filter(status__in=_ACTIVE).update(wakes=F("wakes") + 1)
+        return self.filter(status=Status.WAITING).update(status=Status.QUEUED, queued_at=Now(), wake_at=None)
+
+
+class GraphExecution(models.Model):
+    """One run of one version of a graph.
+
+    `fence` counts the claims: a worker may write only while the fence is the one it claimed with and the lease holds.
+    `head_seq` is the number of the newest event, `wakes` counts what happened from outside (a child ended, a person
+    decided) so that a worker about to park can tell whether it looked too early.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    graph = models.ForeignKey(Graph, on_delete=models.CASCADE, related_name="+")
+    graph_version = models.PositiveIntegerField()
+    parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, blank=True, related_name="children")
+    root_id = models.UUIDField(null=True, blank=True)
+    depth = models.PositiveSmallIntegerField(db_default=0)
+    trigger_key = models.CharField(max_length=200, null=True, blank=True)
+
+    status = models.CharField(max_length=10, choices=_choices(Status), db_default=Status.QUEUED)
+    error_code = models.CharField(max_length=50, db_default="", blank=True)
+    error = models.TextField(db_default="", blank=True)
+
+    inputs = models.JSONField()
+    credential_inputs = models.JSONField()
+    nodes_input_masks = models.JSONField()
+    preset_id = models.UUIDField(null=True, blank=True)
+
+    fence = models.BigIntegerField(db_default=0)
+    lease_owner = models.CharField(max_length=100, db_default="", blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    wake_at = models.DateTimeField(null=True, blank=True)
+    wakes = models.IntegerField(db_default=0)
+    claims_without_progress = models.PositiveSmallIntegerField(db_default=0)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    head_seq = models.BigIntegerField(db_default=0)
+
+    created_at = models.DateTimeField(db_default=Now())
+    queued_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    node_count = models.PositiveIntegerField(db_default=0)
+    node_error_count = models.PositiveIntegerField(db_default=0)
+    node_seconds = models.FloatField(db_default=0.0)
+    is_deleted = models.BooleanField(db_default=False)
+
+    objects = GraphExecutionQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "trigger_key"], name="one_run_per_trigger"),
+            models.CheckConstraint(
+                condition=Q(status__in=_FINAL, ended_at__isnull=False) | (~Q(status__in=_FINAL) & Q(ended_at=None)),
+                name="final_runs_have_ended",
+            ),
+            models.CheckConstraint(
+                condition=Q(status=Status.RUNNING) | Q(lease_until__isnull=True), name="only_running_runs_are_leased"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["user", "-created_at"], name="runs_of_a_user"),
+            models.Index(fields=["graph", "-created_at"], name="runs_of_a_graph"),
+            models.Index(fields=["queued_at"], name="runs_to_sweep", condition=Q(status__in=_ACTIVE)),
+            models.Index(fields=["root_id"], name="runs_of_a_family", condition=Q(root_id__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.status}"
+
+
+class NodeExecutionQuerySet(models.QuerySet["NodeExecution"]):
+    """Questions about activations."""
+
+    def open_in(self, run_id: UUID) -> Self:
+        """The activations of a run that began and have not ended."""
+        return self.filter(run=run_id, ended_at=None)
+
+    def end(self, status: NodeStatus) -> None:
+        """Write how these activations ended."""
+        self.update(status=status, ended_at=Now())
+
+
+class NodeExecution(models.Model):
+    """One activation of a node: the inputs it consumed and how it ended.
+
+    A pure node's row appears finished. `output_count` outputs are stored, of which the first `handed_on` have
+    reached the nodes behind. `waits` lists what the block waited for so far, the last one still open while WAITING:
+    `{"until": time}` or `{"child": run id}`.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    run = models.ForeignKey(GraphExecution, on_delete=models.CASCADE, related_name="nodes", db_constraint=False)
+    node_id = models.UUIDField()
+    block_id = models.CharField(max_length=36)
+    ordinal = models.PositiveIntegerField()
+    status = models.CharField(max_length=10, choices=_choices(NodeStatus))
+    attempt = models.PositiveSmallIntegerField(db_default=1)
+    started_fence = models.BigIntegerField()
+    input_data = models.JSONField()
+    output_count = models.PositiveIntegerField(db_default=0)
+    handed_on = models.PositiveIntegerField(db_default=0)
+    waits = models.JSONField(db_default=[])
+    error = models.TextField(db_default="", blank=True)
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    objects = NodeExecutionQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["run", "node_id", "ordinal"], name="node_runs_once_per_activation"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["run"],
+                name="open_activations_of_a_run",
+                condition=Q(status__in=["RUNNING", "WAITING", "REVIEW"]) | Q(handed_on__lt=F("output_count")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.node_id}#{self.ordinal} {self.status}"
+
+
+class NodeOutput(models.Model):
+    """One (pin, value) pair that an activation gave, in order."""
+
+    pk = models.CompositePrimaryKey("run_id", "node_execution_id", "ordinal")
+    run = models.ForeignKey(GraphExecution, on_delete=models.CASCADE, related_name="outputs", db_constraint=False)
+    node_execution = models.ForeignKey(
+        NodeExecution, on_delete=models.CASCADE, related_name="outputs", db_constraint=False, db_index=False
+    )
+    ordinal = models.PositiveIntegerField()
+    pin = models.TextField()
+    value = models.JSONField()
+
+    def __str__(self) -> str:
+        return f"{self.pin}[{self.ordinal}]"
+
+
+class Token(models.Model):
+    """An output that reached an input pin and waits there to be consumed; the row goes when it is.
+
+    `position` is the order of arrival, which decides how values on different pins pair up.
+    """
+
+    pk = models.CompositePrimaryKey("run_id", "source_id", "ordinal", "link_id")
+    run = models.ForeignKey(GraphExecution, on_delete=models.CASCADE, related_name="tokens", db_constraint=False)
+    source = models.ForeignKey(
+        NodeExecution, on_delete=models.CASCADE, related_name="tokens", db_constraint=False, db_index=False
+    )
+    ordinal = models.PositiveIntegerField()
+    link_id = models.UUIDField()
+    position = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.link_id} ← {self.source_id}[{self.ordinal}]"
+
+
+class Event(models.Model):
+    """Something that happened in a run, numbered from 1 without gaps.
+
+    It names what changed; what the change looked like is read from the rows. `outputs` is how many outputs the
+    activation had given by then.
+    """
+
+    pk = models.CompositePrimaryKey("run_id", "seq")
+    run = models.ForeignKey(GraphExecution, on_delete=models.CASCADE, related_name="events", db_constraint=False)
+    seq = models.BigIntegerField()
+    kind = models.CharField(max_length=20)
+    node_execution_id = models.UUIDField(null=True)
+    outputs = models.PositiveIntegerField(db_default=0)
+    at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.kind}"

@@ -1,0 +1,13 @@
+"""The work this app hands to Celery, by name."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from core.after_commit import send_task
+
+RING = "executions.ring"
+
+
+def ring(run_ids: Sequence[UUID]) -> None:
+    """Tell some worker, once the transaction commits, that these runs may have something to do."""
+    send_task(RING, run_ids=[str(run_id) for run_id in run_ids])

@@ -1,0 +1,158 @@
+"""Decide about runs and change them; each function is one transaction.
+
+Every way to start a run, be it a request, a command or another run, ends in `start_run`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from graphs.blocks.registry import BLOCKS
+from graphs.errors import GraphNotFound
+from graphs.services import load_definition
+
+from core import json
+from core.after_commit import run_after_commit
+from core.errors import Conflict
+from core.hints import hints
+from core.ids import uuid7
+from executions import events, queue
+from executions.checks import input_errors
+from executions.errors import NoSuchRun, NotRunnable, TooDeep
+from executions.kinds import FINAL, EventKind, NodeStatus, Status
+from executions.models import Event, GraphExecution, NodeExecution
+
+MAX_DEPTH = 8
+
+_INSERT_RUN = """
+WITH run AS (
+    INSERT INTO executions_graphexecution (
+        id, user_id, graph_id, graph_version, parent_id, root_id, depth, trigger_key, inputs, credential_inputs,
+        nodes_input_masks, head_seq)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 1)
+    ON CONFLICT (user_id, trigger_key) DO NOTHING
+    RETURNING id
+)
+INSERT INTO executions_event (run_id, seq, kind) SELECT id, 1, %s FROM run
+"""
+
+
+def start_run(
+    graph_id: UUID,
+    graph_version: int,
+    *,
+    user_id: UUID,
+    inputs: Mapping[str, Any],
+    credential_inputs: Mapping[str, Any] | None = None,
+    nodes_input_masks: Mapping[str, Mapping[str, Any]] | None = None,
+    parent_id: UUID | None = None,
+    trigger_key: str | None = None,
+    ring: bool = True,
+) -> GraphExecution:
+    """Queue a run of one of the user's graphs and tell a worker once it is committed.
+
+    `inputs` go to the input nodes by name, `nodes_input_masks` (node id → pin → value) win over everything else.
+    With a `trigger_key` that started a run before, that run is returned and nothing is started. `ring=False` leaves
+    telling a worker to the caller.
+
+    Raises `GraphNotFound`, `NotRunnable` with the errors of each node and field, `NotStorable`, `TooDeep`, or
+    `Conflict` when the parent run has ended or is asked to.
+    """
+    masks = nodes_input_masks or {}
+    definition = load_definition(graph_id, graph_version)
+    if definition.owner_id != user_id:
+        raise GraphNotFound(graph_id=str(graph_id))
+    errors = input_errors(definition, inputs, masks, BLOCKS.get)
+    if errors:
+        raise NotRunnable(errors)
+    run_id = uuid7()
+    with transaction.atomic():
+        root_id, depth = _lineage(parent_id)
+        values = (
+            run_id, user_id, graph_id, graph_version, parent_id, root_id, depth, trigger_key,
+            _text(inputs), _text(credential_inputs or {}), _text(masks), EventKind.RUN_QUEUED.value,
+        )  # fmt: skip
+        with connection.cursor() as cursor:
+            cursor.execute(_INSERT_RUN, values)
+            is_new = cursor.rowcount == 1
+        if is_new:
+            _announce(run_id, user_id, graph_id, head_seq=1)
+            if ring:
+                queue.ring([run_id])
+    if is_new:
+        return GraphExecution.objects.get(pk=run_id)
+    return GraphExecution.objects.get(user_id=user_id, trigger_key=trigger_key)
+
+
+def stop_run(run_id: UUID) -> GraphExecution:
+    """Ask a run and everything it started to stop. What no worker holds ends at once, the rest within moments.
+
+    A run that has ended stays as it is. Raises `NoSuchRun`.
+    """
+    with transaction.atomic():
+        runs = list(GraphExecution.objects.descendants_of(run_id).locked())
+        if not any(run.pk == run_id for run in runs):
+            raise NoSuchRun(run_id=str(run_id))
+        for run in runs:
+            if run.status == Status.RUNNING:
+                GraphExecution.objects.filter(pk=run.pk).request_cancel()
+            elif run.status not in FINAL:
+                _terminate(run)
+    return GraphExecution.objects.get(pk=run_id)
+
+
+def delete_run(run_id: UUID) -> None:
+    """Stop a run if need be and hide it from its owner's lists."""
+    stop_run(run_id)
+    GraphExecution.objects.filter(pk=run_id).update(is_deleted=True)
+
+
+def _lineage(parent_id: UUID | None) -> tuple[UUID | None, int]:
+    """The root and the depth of a run started by `parent_id`."""
+    if parent_id is None:
+        return None, 0
+    parent = GraphExecution.objects.filter(pk=parent_id).first()
+    if parent is None or parent.status in FINAL or parent.cancel_requested_at is not None:
+        raise Conflict("The run that wanted to start this one is over")
+    if parent.depth >= MAX_DEPTH:
+        raise TooDeep(f"Graphs may run graphs up to {MAX_DEPTH} levels deep")
+    return parent.root_id or parent.pk, parent.depth + 1
+
+
+def _terminate(run: GraphExecution) -> None:
+    """End a run that no worker holds. Its row is locked."""
+    nodes = list(NodeExecution.objects.open_in(run.pk))
+    head_seq = run.head_seq + len(nodes) + 1
+    GraphExecution.objects.filter(pk=run.pk).end(Status.TERMINATED, head_seq, nodes=len(nodes))
+    NodeExecution.objects.open_in(run.pk).end(NodeStatus.TERMINATED)
+    Event.objects.bulk_create(
+        [
+            Event(
+                run_id=run.pk,
+                seq=run.head_seq + place,
+                kind=EventKind.NODE_TERMINATED,
+                node_execution_id=node.pk,
+                outputs=node.output_count,
+            )
+            for place, node in enumerate(nodes, start=1)
+        ]
+        + [Event(run_id=run.pk, seq=head_seq, kind=EventKind.RUN_TERMINATED)]
+    )
+    if run.parent_id and GraphExecution.objects.filter(pk=run.parent_id).wake():
+        queue.ring([run.parent_id])
+    _announce(run.pk, run.user_id, run.graph_id, head_seq)
+
+
+def _announce(run_id: UUID, user_id: UUID, graph_id: UUID, head_seq: int) -> None:
+    hint = events.changed(run_id, head_seq)
+
+    def tell() -> None:
+        hints().send_threadsafe(events.run_group(run_id), hint)
+        hints().send_threadsafe(events.graph_group(user_id, graph_id), hint)
+
+    run_after_commit(tell)
+
+
+def _text(value: object) -> str:
+    return json.encode(value).decode()

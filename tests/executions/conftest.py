@@ -1,0 +1,59 @@
+"""A real engine in the test's own process."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from accounts.models import User
+
+from executions import services
+from executions.engine.engine import Engine
+from executions.models import FINAL, GraphExecution
+from tests import make
+from tests.drawing import Drawn
+
+Run = Callable[..., GraphExecution]
+
+
+@pytest.fixture
+def owner(transactional_db: None) -> User:
+    """Whose graphs run."""
+    return make.a_user()
+
+
+@pytest.fixture
+def engine(transactional_db: None) -> Iterator[Engine]:
+    """An engine that drives runs until the test is over."""
+    engine = Engine()
+    engine.start()
+    yield engine
+    engine.stop(grace=1)
+
+
+@pytest.fixture
+def run(owner: User, engine: Engine) -> Run:
+    """Run a graph to its end."""
+
+    def run_to_end(graph: Drawn, timeout: float = 10, **inputs: Any) -> GraphExecution:
+        started = services.start_run(graph.id, graph.version, user_id=owner.pk, inputs=inputs, ring=False)
+        engine.ring([started.pk])
+        return ended(started.pk, timeout)
+
+    return run_to_end
+
+
+def ended(run_id: UUID, timeout: float = 10) -> GraphExecution:
+    """The run once it has ended."""
+    return eventually(lambda: GraphExecution.objects.filter(pk=run_id, status__in=FINAL).first(), timeout)
+
+
+def eventually(question: Callable[[], Any], timeout: float = 10) -> Any:
+    """The first answer that is true, asked again until `timeout` seconds have passed."""
+    deadline = time.monotonic() + timeout
+    while not (answer := question()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"Not so within {timeout} s")
+        time.sleep(0.01)
+    return answer
