@@ -32,18 +32,18 @@ class GraphIdMismatch(Invalid):
 class GraphInvalid(Invalid):
     """The drawing does not hold together, so it was not saved.
 
-    `problems` lists what is wrong with the structure, at most 100 of it, `problem_count` counts all of it, and
-    `node_errors` holds what is wrong with single pins as {node id: {pin: message}}.
+    `problems` lists the first 100 flaws of the structure, `node_errors` what is wrong with single pins as
+    {node id: {pin: message}}, and `problem_count` counts both.
     """
 
     hint: ClassVar[str] = "GET /api/blocks lists every block with its pins; nothing was saved."
 
     def __init__(self, problems: "Sequence[Problem]", node_errors: "NodeErrors") -> None:
-        messages = [problem.message for problem in problems] or list(_told(node_errors))
+        self.messages = [problem.message for problem in problems] + _told(node_errors)
         super().__init__(
-            _first_of(messages),
+            _first_of(self.messages),
             problems=[problem.as_json() for problem in problems[:MOST_PROBLEMS]],
-            problem_count=len(messages),
+            problem_count=len(self.messages),
             node_errors=node_errors,
         )
 
@@ -62,7 +62,7 @@ class GraphNotRunnable(Invalid):
         )
 
 
-def _told(node_errors: "Mapping[str, Mapping[str, str]]") -> "list[str]":
+def _told(node_errors: Mapping[str, Mapping[str, str]]) -> list[str]:
     return [
         f"Node {node_id}, {pin}: {message}" for node_id, pins in node_errors.items() for pin, message in pins.items()
     ]

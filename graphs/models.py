@@ -10,8 +10,8 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import models
 from django.db.models import F, Q
 
-# Two pin names of this many characters still fit one index entry of Postgres.
-PIN_NAME_LENGTH = 255
+from graphs.schemas import NAME_LENGTH, PIN_NAME_LENGTH
+
 
 
 class WrittenOnce(models.Model):
@@ -87,12 +87,14 @@ class GraphVersionQuerySet(models.QuerySet["GraphVersion"]):
         """The active version of each graph."""
         return self.filter(version=F("graph__active_version"))
 
+    def with_nodes(self) -> Self:
+        """The same versions with their graph and nodes fetched along."""
+        nodes = models.Prefetch("nodes", Node.objects.order_by("position", "id"))
+        return self.select_related("graph").prefetch_related(nodes)
+
     def with_drawing(self) -> Self:
         """The same versions with their graph, nodes and links fetched along."""
-        return self.select_related("graph").prefetch_related(
-            models.Prefetch("nodes", Node.objects.order_by("position", "id")),
-            models.Prefetch("links", Link.objects.order_by("position", "id")),
-        )
+        return self.with_nodes().prefetch_related(models.Prefetch("links", Link.objects.order_by("position", "id")))
 
 
 class GraphVersion(WrittenOnce):
@@ -101,7 +103,7 @@ class GraphVersion(WrittenOnce):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     graph = models.ForeignKey(Graph, models.CASCADE, related_name="versions")
     version = models.PositiveIntegerField()
-    name = models.CharField(max_length=500)
+    name = models.CharField(max_length=NAME_LENGTH)
     description = models.TextField(blank=True, default="")
     instructions = models.TextField(null=True, blank=True)
     recommended_schedule_cron = models.CharField(max_length=200, null=True, blank=True)

@@ -1,10 +1,31 @@
-"""Decide about graphs and change them; each function is one transaction."""
+"""Decide about graphs and change them; each function that writes is one transaction."""
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
+from accounts.models import User
+from django.db import transaction
+from django.db.models import Q
+
+from graphs import checks
+from graphs.blocks.base import Kind
+from graphs.blocks.registry import BLOCKS
 from graphs.definition import GraphDefinition, LinkDefinition, NodeDefinition
-from graphs.errors import GraphNotFound
-from graphs.models import GraphVersion, Link, Node
+from graphs.errors import GraphIdMismatch, GraphInvalid, GraphNotFound, GraphNotRunnable, UnknownBlock
+from graphs.models import Graph, GraphVersion, GraphVersionQuerySet, Link, Node
+from graphs.pinouts import NodeLike
+from graphs.placing import Place, draw, place
+from graphs.rendering import as_graph
+from graphs.schemas import NAME_LENGTH, GraphDraft
+from graphs.schemas import SubGraphDraft as Draft
+
+# How many levels of graphs that call graphs are followed.
+MAX_DEPTH = 25
+
+GraphKey = tuple[UUID, int]
+
+# --- Reading ----------------------------------------------------------------------------------------------------
 
 
 def load_definition(graph_id: UUID, version: int) -> GraphDefinition:
@@ -18,7 +39,7 @@ def load_definition(graph_id: UUID, version: int) -> GraphDefinition:
         .first()
     )
     if row is None:
-        raise GraphNotFound(f"Graph {graph_id} has no version {version}", graph_id=str(graph_id), version=version)
+        raise not_found(graph_id, version)
     version_id, name, owner_id = row
     nodes = Node.objects.filter(graph_version_id=version_id).order_by("position", "id")
     links = Link.objects.filter(graph_version_id=version_id).order_by("position", "id")
@@ -35,3 +56,243 @@ def load_definition(graph_id: UUID, version: int) -> GraphDefinition:
             for values in links.values_list("id", "source_id", "source_name", "sink_id", "sink_name", "is_static")
         ),
     )
+
+
+def find_version(among: GraphVersionQuerySet, graph_id: UUID, version: int | None = None) -> GraphVersion:
+    """The version of a graph with its drawing, the highest one unless `version` says which.
+
+    Raises `GraphNotFound` when it is not `among` the versions that the caller may see.
+    """
+    found = among.with_drawing().filter(graph_id=graph_id)
+    row = (found if version is None else found.filter(version=version)).order_by("-version").first()
+    if row is None:
+        raise not_found(graph_id, version)
+    return row
+
+
+def called_by(versions: Sequence[GraphVersion]) -> dict[UUID, list[GraphVersion]]:
+    """The versions that each of `versions` calls through its agent nodes, directly or not, by the caller's row id.
+
+    One set of queries for each level of calls. Only graphs of the same owner count; others are left out.
+    """
+    known: dict[GraphKey, GraphVersion] = {}
+    asked: set[GraphKey] = set()
+    frontier = list(versions)
+    for _ in range(MAX_DEPTH):
+        owners = {row.graph.owner_id for row in frontier}
+        wanted = {key for row in frontier for key in _calls(row.nodes.all())} - asked
+        if not wanted:
+            break
+        asked |= wanted
+        frontier = list(_rows(wanted, owners))
+        known.update({(row.graph_id, row.version): row for row in frontier})
+    return {row.pk: _reached(row, known) for row in versions}
+
+
+def export_graph(version: GraphVersion) -> dict[str, Any]:
+    """A version with the versions it calls, without secrets, owner and webhooks: fit to be given away."""
+    return as_graph(version, called_by([version])[version.pk], for_export=True)
+
+
+# --- Checking ---------------------------------------------------------------------------------------------------
+
+
+def check_runnable(
+    graph: GraphDefinition,
+    *,
+    inputs: Mapping[str, Any],
+    masks: checks.Masks | None = None,
+    find_credentials: checks.FindCredentials | None = None,
+) -> frozenset[UUID]:
+    """Make sure that a run of `graph` can start; return the nodes it leaves out for want of optional credentials.
+
+    `inputs` are the run's inputs by name, `masks` values for single nodes by node id and pin.
+    Raises `GraphNotRunnable` with everything that stands in the way.
+    """
+    flaws = checks.check_structure(graph)
+    if flaws:
+        located = {flaw.node_id: {flaw.pin or flaw.type: flaw.message} for flaw in flaws if flaw.node_id}
+        raise GraphNotRunnable([flaw.message for flaw in flaws if not flaw.node_id], located)
+    findings = checks.check_run(graph, inputs=inputs, masks=masks, find_credentials=find_credentials)
+    for node in _nodes_calling_nothing(graph):
+        findings.add(node, "graph_id", "There is no such version of a graph of yours to call")
+    if findings.problems or findings.node_errors:
+        raise GraphNotRunnable(findings.problems, findings.node_errors)
+    return frozenset(UUID(node_id) for node_id in findings.nodes_to_skip)
+
+
+def _check_drafts(drafts: Iterable[Draft]) -> None:
+    problems: list[checks.Problem] = []
+    node_errors: checks.NodeErrors = {}
+    for draft in drafts:
+        flaws = checks.check_structure(draft)
+        problems.extend(flaws)
+        if not flaws:
+            node_errors.update(checks.check_pins(draft))
+    if problems or node_errors:
+        raise GraphInvalid(problems, node_errors)
+
+
+# --- Writing ----------------------------------------------------------------------------------------------------
+
+
+def create_graph(owner: User, draft: GraphDraft) -> GraphVersion:
+    """Save a drawing as a new graph, and the graphs in its `sub_graphs` as new graphs that it calls.
+
+    All ids are issued anew. A new graph starts at version 1; where `sub_graphs` hold several versions of one graph,
+    they keep their order. Raises `GraphInvalid` and then saves nothing.
+    """
+    places = place([draft, *draft.sub_graphs])
+    _check_drafts(p.draft for p in places)
+    with transaction.atomic():
+        _insert(owner, places)
+    top = next(p for p in places if p.draft is draft)
+    return find_version(GraphVersion.objects.all(), top.graph_id, top.version)
+
+
+@transaction.atomic
+def save_version(owner: User, graph_id: UUID, draft: GraphDraft) -> GraphVersion:
+    """Save a drawing as the next version of `owner`'s graph, and make it the active one if it says so.
+
+    Graphs in `sub_graphs` that exist already are called as they are; the others are created.
+    Raises `GraphNotFound`, `GraphIdMismatch` when the draft has another graph's id, and `GraphInvalid`.
+    """
+    graph = _locked(owner, graph_id)
+    if draft.id and draft.id != str(graph_id):
+        raise GraphIdMismatch(f"The body's id {draft.id} is not the path's id {graph_id}")
+    known = {
+        (str(row.graph_id), row.version)
+        for row in _rows(set(_keys(draft.sub_graphs)), {owner.pk}).prefetch_related(None)
+    }
+    places = place([sub for sub in draft.sub_graphs if (sub.id, sub.version) not in known])
+    _check_drafts([draft, *(p.draft for p in places)])
+    _insert(owner, places)
+    graph.latest_version += 1
+    if draft.is_active:
+        graph.active_version = graph.latest_version
+    graph.save(update_fields=["latest_version", "active_version", "updated_at"])
+    draw([Place(draft, graph.pk, graph.latest_version)], places, owner)
+    return find_version(GraphVersion.objects.all(), graph_id, graph.latest_version)
+
+
+@transaction.atomic
+def activate(owner: User, graph_id: UUID, version: int) -> None:
+    """Make `version` the one that the library and the triggers use; raises `GraphNotFound`."""
+    graph = _locked(owner, graph_id)
+    if not graph.versions.filter(version=version).exists():
+        raise not_found(graph_id, version)
+    graph.active_version = version
+    graph.save(update_fields=["active_version", "updated_at"])
+
+
+@transaction.atomic
+def delete_graph(owner: User, graph_id: UUID) -> int:
+    """Delete all versions of a graph and their runs; returns how many versions. Raises `GraphNotFound`."""
+    graph = _locked(owner, graph_id)
+    count = graph.versions.count()
+    graph.delete()
+    return count
+
+
+def copy_graph(owner: User, original: GraphVersion) -> GraphVersion:
+    """Save a copy of a version, and of the versions it calls, for `owner`: without secrets, remembering its origin."""
+    draft = GraphDraft.model_validate(export_graph(original))
+    suffix = " (copy)"
+    return create_graph(
+        owner,
+        draft.model_copy(
+            update={
+                "name": draft.name[: NAME_LENGTH - len(suffix)] + suffix,
+                "forked_from_id": original.graph_id,
+                "forked_from_version": original.version,
+            },
+        ),
+    )
+
+
+def _insert(owner: User, places: Sequence[Place]) -> None:
+    by_graph: dict[UUID, list[Place]] = {}
+    for p in places:
+        by_graph.setdefault(p.graph_id, []).append(p)
+    Graph.objects.bulk_create(_graph_row(owner, graph_id, versions) for graph_id, versions in by_graph.items())
+    draw(places, places, owner)
+
+
+def _graph_row(owner: User, graph_id: UUID, versions: Sequence[Place]) -> Graph:
+    newest = versions[-1].draft
+    return Graph(
+        id=graph_id,
+        owner=owner,
+        active_version=max((p.version for p in versions if p.draft.is_active), default=None),
+        latest_version=len(versions),
+        forked_from_id=newest.forked_from_id,
+        forked_from_version=newest.forked_from_version,
+    )
+
+
+def _locked(owner: User, graph_id: UUID) -> Graph:
+    graph = Graph.objects.visible_to(owner).filter(pk=graph_id).locked().first()
+    if graph is None:
+        raise not_found(graph_id)
+    return graph
+
+
+def not_found(graph_id: UUID, version: int | None = None) -> GraphNotFound:
+    """The error that says that the caller has no such graph or version."""
+    which = f"graph {graph_id}" if version is None else f"version {version} of graph {graph_id}"
+    return GraphNotFound(f"There is no {which}, or it is not yours")
+
+
+def _rows(keys: set[GraphKey], owners: Iterable[UUID]) -> GraphVersionQuerySet:
+    if not keys:
+        return GraphVersion.objects.none()
+    wanted = Q()
+    for graph_id, version in sorted(keys):
+        wanted |= Q(graph_id=graph_id, version=version)
+    return GraphVersion.objects.with_drawing().filter(wanted, graph__owner__in=owners)
+
+
+def _keys(drafts: Iterable[Draft]) -> Iterable[GraphKey]:
+    for draft in drafts:
+        try:
+            yield UUID(draft.id), draft.version
+        except ValueError:
+            continue
+
+
+def _call(node: NodeLike) -> GraphKey | None:
+    """The version that an agent node calls; None for other nodes and for a call that names none."""
+    try:
+        if BLOCKS.get(node.block_id).kind is Kind.AGENT:
+            return UUID(str(node.input_default["graph_id"])), int(node.input_default["graph_version"])
+    except (UnknownBlock, KeyError, TypeError, ValueError):
+        pass
+    return None
+
+
+def _calls(nodes: Iterable[NodeLike]) -> list[GraphKey]:
+    return [key for node in nodes if (key := _call(node)) is not None]
+
+
+def _reached(start: GraphVersion, known: Mapping[GraphKey, GraphVersion]) -> list[GraphVersion]:
+    """What `start` calls, nearest first, each once."""
+    reached: dict[GraphKey, GraphVersion] = {}
+    frontier = [start]
+    while frontier:
+        keys = [key for row in frontier for key in _calls(row.nodes.all())]
+        frontier = []
+        for key in keys:
+            is_new = key not in reached and key != (start.graph_id, start.version)
+            if is_new and key in known and known[key].graph.owner_id == start.graph.owner_id:
+                reached[key] = known[key]
+                frontier.append(known[key])
+    return list(reached.values())
+
+
+def _nodes_calling_nothing(graph: GraphDefinition) -> list[NodeDefinition]:
+    calls = [(node, _call(node)) for node in graph.nodes if BLOCKS.get(node.block_id).kind is Kind.AGENT]
+    known = {
+        (row.graph_id, row.version)
+        for row in _rows({key for _, key in calls if key}, {graph.owner_id}).prefetch_related(None)
+    }
+    return [node for node, key in calls if key not in known]

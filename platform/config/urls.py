@@ -1,8 +1,22 @@
 """Every URL of the site: one include per app."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+from config.docs import DocsView, SchemaView
+from config.health import HealthView
 
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="docs")),
+    path("health", HealthView.as_view(), name="health"),
+    path("api/schema/", SchemaView.as_view(), name="schema"),
+    path("api/docs/", DocsView.as_view(), name="docs"),
+    path("api/", include("accounts.api.urls")),
+    path("api/", include("graphs.api.urls")),
     path("admin/", admin.site.urls),
 ]
+
+handler400 = "core.api.answer_bad_request"
+handler404 = "core.api.answer_unknown_path"
+handler500 = "core.api.answer_crash"

@@ -1,0 +1,1 @@
+"""Graphs, their versions, and the catalogue of blocks."""

@@ -1,0 +1,203 @@
+"""The endpoints of graphs and blocks."""
+
+from functools import cache
+from typing import Any, cast
+from uuid import UUID
+
+from accounts.models import User
+from core.api import Paging, body_as, checked_query, error_responses, page_parameters
+from django.http import JsonResponse
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from graphs import services
+from graphs.api.serializers import ExportQuery, GraphQuery
+from graphs.blocks.catalogue import describe
+from graphs.blocks.registry import BLOCKS
+from graphs.models import GraphVersion
+from graphs.rendering import as_graph, as_meta
+from graphs.schemas import (
+    ActivateVersion,
+    BlockModels,
+    CreateGraph,
+    DeletedVersions,
+    GraphDraft,
+    GraphMetas,
+    GraphModel,
+    GraphModels,
+)
+
+MOST_GRAPHS = 250
+MOST_VERSIONS = 50
+
+
+def _user(request: Request) -> User:
+    return cast(User, request.user)
+
+
+def _answer(version: GraphVersion, *, for_export: bool = False) -> Response:
+    called = services.called_by([version])[version.pk]
+    return Response(as_graph(version, called, for_export=for_export))
+
+
+def _page_headers(pagination: dict[str, int]) -> dict[str, str]:
+    """Where a plain list stands, for those who turn its pages."""
+    return {f"X-{key.replace('_', '-').title()}": str(value) for key, value in pagination.items()}
+
+
+class GraphsView(APIView):
+    """The caller's graphs."""
+
+    @extend_schema(
+        tags=["graphs"],
+        operation_id="list_graphs",
+        summary="List your active graphs",
+        parameters=page_parameters(default=MOST_GRAPHS, maximum=MOST_GRAPHS),
+        responses={200: GraphMetas, **error_responses(401, 422)},
+    )
+    def get(self, request: Request) -> Response:
+        """The active version of each graph without its drawing, last changed first.
+
+        The headers X-Total-Items, X-Total-Pages, X-Current-Page and X-Page-Size say where the page stands.
+        """
+        paging = Paging.of(request, default=MOST_GRAPHS, maximum=MOST_GRAPHS)
+        active = GraphVersion.objects.visible_to(_user(request)).active().with_nodes()
+        versions, pagination = paging.cut(active.order_by("-graph__updated_at", "-graph_id"))
+        called = services.called_by(versions)
+        return Response(
+            [as_meta(version, called[version.pk]) for version in versions],
+            headers=_page_headers(pagination),
+        )
+
+    @extend_schema(
+        tags=["graphs"],
+        operation_id="create_graph",
+        summary="Save a drawing as a new graph",
+        request=CreateGraph,
+        responses={200: GraphModel, **error_responses(400, 401, 413, 415, 422)},
+    )
+    def post(self, request: Request) -> Response:
+        """Save the drawing and the graphs in `sub_graphs`; all ids are issued anew."""
+        body = body_as(CreateGraph, request)
+        return _answer(services.create_graph(_user(request), body.graph))
+
+
+class GraphView(APIView):
+    """One graph."""
+
+    @extend_schema(
+        tags=["graphs"],
+        operation_id="get_graph",
+        summary="Get a graph with the graphs it calls",
+        parameters=[GraphQuery],
+        responses={200: GraphModel, **error_responses(401, 404, 422)},
+    )
+    def get(self, request: Request, graph_id: UUID) -> Response:
+        """The highest version, or the one asked for."""
+        query = checked_query(GraphQuery, request)
+        mine = GraphVersion.objects.visible_to(_user(request))
+        version = services.find_version(mine, graph_id, query.get("version"))
+        return _answer(version, for_export=query["for_export"])
+
+    @extend_schema(
+        tags=["graphs"],
+        operation_id="save_graph_version",
+        summary="Save a drawing as the next version",
+        request=GraphDraft,
+        responses={200: GraphModel, **error_responses(400, 401, 404, 413, 415, 422)},
+    )
+    def put(self, request: Request, graph_id: UUID) -> Response:
+        """Save the drawing as the version after the highest, active unless it says otherwise."""
+        return _answer(services.save_version(_user(request), graph_id, body_as(GraphDraft, request)))
+
+    @extend_schema(
+        tags=["graphs"],
+        operation_id="delete_graph",
+        summary="Delete a graph with all versions and runs",
+        responses={200: DeletedVersions, **error_responses(401, 404)},
+    )
+    def delete(self, request: Request, graph_id: UUID) -> Response:
+        """Delete for good; there is no way back."""
+        return Response({"version_counts": services.delete_graph(_user(request), graph_id)})
+
+
+class VersionsView(APIView):
+    """The versions of a graph."""
+
+    @extend_schema(
+        tags=["graphs"],
+        operation_id="list_graph_versions",
+        summary="List the versions of a graph",
+        parameters=page_parameters(default=MOST_VERSIONS, maximum=MOST_VERSIONS),
+        responses={200: GraphModels, **error_responses(401, 404, 422)},
+    )
+    def get(self, request: Request, graph_id: UUID) -> Response:
+        """Newest first, without the graphs they call.
+
+        The headers X-Total-Items, X-Total-Pages, X-Current-Page and X-Page-Size say where the page stands.
+        """
+        paging = Paging.of(request, default=MOST_VERSIONS, maximum=MOST_VERSIONS)
+        mine = GraphVersion.objects.visible_to(_user(request)).filter(graph_id=graph_id).with_drawing()
+        versions, pagination = paging.cut(mine.order_by("-version"))
+        if not pagination["total_items"]:
+            raise services.not_found(graph_id)
+        return Response([as_graph(version) for version in versions], headers=_page_headers(pagination))
+
+
+class VersionView(APIView):
+    """One version of a graph."""
+
+    @extend_schema(
+        tags=["graphs"],
+        operation_id="get_graph_version",
+        summary="Get one version with the graphs it calls",
+        parameters=[ExportQuery],
+        responses={200: GraphModel, **error_responses(401, 404, 422)},
+    )
+    def get(self, request: Request, graph_id: UUID, version: int) -> Response:
+        """The version as it was saved."""
+        query = checked_query(ExportQuery, request)
+        mine = GraphVersion.objects.visible_to(_user(request))
+        return _answer(services.find_version(mine, graph_id, version), for_export=query["for_export"])
+
+
+class ActiveVersionView(APIView):
+    """Which version of a graph is used."""
+
+    @extend_schema(
+        tags=["graphs"],
+        operation_id="activate_graph_version",
+        summary="Make a version the active one",
+        request=ActivateVersion,
+        responses={
+            200: OpenApiResponse({"type": "null"}, "The version is the active one now."),
+            **error_responses(401, 404, 413, 415, 422),
+        },
+    )
+    def put(self, request: Request, graph_id: UUID) -> JsonResponse:
+        """Make the version the one that the library and the triggers use."""
+        body = body_as(ActivateVersion, request)
+        services.activate(_user(request), graph_id, body.active_graph_version)
+        # REST framework would answer None with an empty body, which is not JSON.
+        return JsonResponse(None, safe=False)
+
+
+@cache
+def _catalogue() -> list[dict[str, Any]]:
+    return [describe(block) for block in BLOCKS.all() if not block.disabled]
+
+
+class BlocksView(APIView):
+    """What graphs are made of."""
+
+    @extend_schema(
+        tags=["blocks"],
+        operation_id="list_blocks",
+        summary="List all blocks with their pins",
+        responses={200: BlockModels, **error_responses(401)},
+    )
+    def get(self, request: Request) -> Response:
+        """Every block that is installed and switched on, by name."""
+        return Response(_catalogue(), headers={"Cache-Control": "private, max-age=300"})

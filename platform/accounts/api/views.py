@@ -1,0 +1,69 @@
+"""The endpoints about people."""
+
+from typing import Any, ClassVar, cast
+
+from core.api import error_responses
+from drf_spectacular.utils import extend_schema
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import services
+from accounts.api.serializers import LoginSerializer, RefreshSerializer, TokensSerializer, UserSerializer
+from accounts.models import User
+
+
+class LoginView(APIView):
+    """The way in."""
+
+    authentication_classes: ClassVar[list[Any]] = []
+    permission_classes = [AllowAny]
+
+    @extend_schema(
+        tags=["auth"],
+        operation_id="log_in",
+        summary="Log in with email and password",
+        request=LoginSerializer,
+        responses={200: TokensSerializer, **error_responses(401, 413, 415, 422)},
+    )
+    def post(self, request: Request) -> Response:
+        """Trade an email and a password for tokens."""
+        login = LoginSerializer(data=request.data)
+        login.is_valid(raise_exception=True)
+        return Response(TokensSerializer(services.log_in(**login.validated_data)).data)
+
+
+class RefreshView(APIView):
+    """The way to stay in."""
+
+    authentication_classes: ClassVar[list[Any]] = []
+    permission_classes = [AllowAny]
+
+    @extend_schema(
+        tags=["auth"],
+        operation_id="refresh_token",
+        summary="Get the next pair of tokens",
+        request=RefreshSerializer,
+        responses={200: TokensSerializer, **error_responses(401, 413, 415, 422)},
+    )
+    def post(self, request: Request) -> Response:
+        """Trade a refresh token for new tokens."""
+        body = RefreshSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        return Response(TokensSerializer(services.refresh(body.validated_data["refresh"])).data)
+
+
+class UserView(APIView):
+    """The caller."""
+
+    @extend_schema(
+        tags=["auth"],
+        operation_id="get_user",
+        summary="Get the user behind the token",
+        request=None,
+        responses={200: UserSerializer, **error_responses(401)},
+    )
+    def post(self, request: Request) -> Response:
+        """Return the caller's own record."""
+        return Response(UserSerializer(cast(User, request.user)).data)

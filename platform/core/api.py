@@ -1,0 +1,271 @@
+"""What every endpoint has in common: one shape of error, strict JSON in, pages out."""
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import IO, Any, ClassVar, TypeVar
+
+import pydantic
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, JsonResponse
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
+from rest_framework import exceptions, serializers
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from core import strict_json
+from core.errors import DomainError, Unavailable
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 10 * 1024 * 1024
+
+AnyModel = TypeVar("AnyModel", bound=Model)
+AnySchema = TypeVar("AnySchema", bound=pydantic.BaseModel)
+Problem = dict[str, Any]
+
+_CRASHED = "Something went wrong here; it has been logged."
+
+
+class RequestInvalid(DomainError):
+    """The request does not have the shape that this operation asks for."""
+
+    status: ClassVar[int] = 422
+
+    def __init__(self, problems: list[Problem]) -> None:
+        first = problems[0]
+        place = ".".join(str(part) for part in first["loc"])
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        super().__init__(f"{place}: {first['msg']}{more}", detail=problems)
+
+
+class BodyTooLarge(DomainError):
+    """The request body is larger than 10 MB."""
+
+    status: ClassVar[int] = 413
+    hint: ClassVar[str] = "Send less in one request; files have an upload of their own."
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database does not answer."""
+
+
+# --- Errors out -------------------------------------------------------------------------------------------------
+
+
+def answer_error(error: Exception, context: Mapping[str, Any]) -> Response:
+    """Answer any exception in the one shape; what nobody anticipated is logged and answered without its details."""
+    if isinstance(error, DomainError):
+        return _answer(error)
+    if isinstance(error, exceptions.ValidationError):
+        return _answer(RequestInvalid(_problems_of(error.detail, ["body"])))
+    if isinstance(error, pydantic.ValidationError):
+        return _answer(RequestInvalid(_problems_of_schema(error)))
+    if isinstance(error, Http404):
+        error = exceptions.NotFound()
+    elif isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied()
+    if isinstance(error, exceptions.APIException):
+        return _answer_framework(error)
+    if isinstance(error, (OperationalError, InterfaceError)):
+        log.error("The database does not answer: %s", error)
+        return _answer(DatabaseUnavailable())
+    view = type(context.get("view")).__name__
+    log.error("Unexpected error in %s", view, exc_info=error)
+    return Response(envelope("internal_error", _CRASHED), status=500)
+
+
+def envelope(code: str, message: str, hint: str = "", **data: object) -> dict[str, object]:
+    """The body of every error; `detail` repeats the message unless `data` has one."""
+    return {"code": code, "message": message, "detail": message, "hint": hint, **data}
+
+
+def answer_bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
+    """Answer a request that Django refuses before any view sees it."""
+    return JsonResponse(envelope("bad_request", "The request is not acceptable."), status=400)
+
+
+def answer_unknown_path(request: HttpRequest, exception: Exception) -> JsonResponse:
+    """Answer a path that leads nowhere."""
+    hint = "GET /api/schema/ lists every operation."
+    return JsonResponse(envelope("not_found", f"There is nothing at {request.path}", hint), status=404)
+
+
+def answer_crash(request: HttpRequest) -> JsonResponse:
+    """Answer an error outside of the REST views; Django has logged it."""
+    return JsonResponse(envelope("internal_error", _CRASHED), status=500)
+
+
+def _answer(error: DomainError) -> Response:
+    return Response(envelope(error.code, error.message, error.hint, **error.data), status=error.status)
+
+
+def _answer_framework(error: exceptions.APIException) -> Response:
+    headers = {}
+    if challenge := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    if (wait := getattr(error, "wait", None)) is not None:
+        headers["Retry-After"] = str(int(wait))
+    detail: Any = error.detail
+    # A token that is refused comes as {"detail", "code", "messages"}.
+    message, code = (detail["detail"], detail["code"]) if isinstance(detail, dict) else (detail, detail.code)
+    return Response(envelope(str(code), str(message)), status=error.status_code, headers=headers)
+
+
+def _problems_of(detail: Any, loc: list[str | int]) -> list[Problem]:
+    """REST framework's nested messages as a flat list that says where each belongs."""
+    if isinstance(detail, Mapping):
+        return [
+            problem
+            for field, inside in detail.items()
+            for problem in _problems_of(inside, loc if field == "non_field_errors" else [*loc, field])
+        ]
+    if isinstance(detail, list):
+        nested = any(isinstance(item, (Mapping, list)) for item in detail)
+        return [
+            problem
+            for index, item in enumerate(detail)
+            for problem in _problems_of(item, [*loc, index] if nested else loc)
+        ]
+    return [{"loc": loc, "msg": str(detail), "type": getattr(detail, "code", "invalid")}]
+
+
+def _problems_of_schema(error: pydantic.ValidationError) -> list[Problem]:
+    return [
+        {"loc": ["body", *problem["loc"]], "msg": problem["msg"], "type": problem["type"]}
+        for problem in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+# --- Requests in ------------------------------------------------------------------------------------------------
+
+
+class StrictJSONParser(BaseParser):
+    """Reads JSON of at most 10 MB; see `core.strict_json` for what it refuses."""
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """The value of the body; raises `BodyTooLarge` and `MalformedJSON`."""
+        announced = str((parser_context or {})["request"].META.get("CONTENT_LENGTH") or "0")
+        if announced.isdigit() and int(announced) > MAX_BODY_BYTES:
+            raise BodyTooLarge
+        body = stream.read(MAX_BODY_BYTES + 1)
+        if len(body) > MAX_BODY_BYTES:
+            raise BodyTooLarge
+        return strict_json.parse(body)
+
+
+def body_as(schema: type[AnySchema], request: Request) -> AnySchema:
+    """The request body as `schema`; raises `pydantic.ValidationError`, which is answered with 422."""
+    return schema.model_validate(request.data)
+
+
+def checked_query(serializer: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
+    """The query parameters after `serializer`; raises `RequestInvalid` naming each wrong one."""
+    query = serializer(data=request.query_params)
+    if not query.is_valid():
+        raise RequestInvalid(_problems_of(query.errors, ["query"]))
+    return dict(query.validated_data)
+
+
+# --- Pages ------------------------------------------------------------------------------------------------------
+
+
+class PaginationSerializer(serializers.Serializer[Any]):
+    """Where a page stands in its list."""
+
+    total_items = serializers.IntegerField()
+    total_pages = serializers.IntegerField()
+    current_page = serializers.IntegerField()
+    page_size = serializers.IntegerField()
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """Which page of a list the caller asks for: `page` counts from 1, `page_size` rows each."""
+
+    page: int
+    page_size: int
+
+    @classmethod
+    def of(cls, request: Request, *, default: int = 25, maximum: int = 100) -> "Paging":
+        """Read `page` and `page_size` of the query; raises `RequestInvalid` when one is out of bounds."""
+        problems: list[Problem] = []
+        page = _whole_number(request, "page", 1, 1_000_000, problems)
+        page_size = _whole_number(request, "page_size", default, maximum, problems)
+        if problems:
+            raise RequestInvalid(problems)
+        return cls(page, page_size)
+
+    def cut(self, rows: QuerySet[AnyModel]) -> tuple[list[AnyModel], dict[str, int]]:
+        """The rows of this page and the pagination object, in two queries; `rows` must have a total order.
+
+        A page after the last is empty.
+        """
+        total = rows.count()
+        start = (self.page - 1) * self.page_size
+        pagination = {
+            "total_items": total,
+            "total_pages": -(-total // self.page_size),
+            "current_page": self.page,
+            "page_size": self.page_size,
+        }
+        return (list(rows[start : start + self.page_size]) if start < total else []), pagination
+
+
+def _whole_number(request: Request, name: str, default: int, maximum: int, problems: list[Problem]) -> int:
+    text = request.query_params.get(name, str(default))
+    if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) and 1 <= int(text) <= maximum:
+        return int(text)
+    message = f"Input should be a whole number from 1 to {maximum}"
+    problems.append({"loc": ["query", name], "msg": message, "type": "int_range"})
+    return default
+
+
+# --- The schema of all this -------------------------------------------------------------------------------------
+
+
+class ErrorSerializer(serializers.Serializer[Any]):
+    """Every error: a code for programs, a message for people, and what to change."""
+
+    code = serializers.CharField()
+    message = serializers.CharField()
+    detail = serializers.JSONField(help_text="The message again, or a list or an object that names each problem.")
+    hint = serializers.CharField(allow_blank=True)
+
+
+_MEANINGS = {
+    400: "A value is not acceptable; nothing was changed.",
+    401: "The access token is missing, expired or wrong.",
+    403: "You may not do this.",
+    404: "There is no such thing, or it is not yours.",
+    409: "The thing is in a state that does not allow this.",
+    413: "The body is larger than 10 MB.",
+    415: "The body must be application/json.",
+    422: "The request does not have the shape of this operation; `detail` lists each problem with its place.",
+    429: "Too many requests; `Retry-After` says when to come back.",
+    503: "A service that this depends on does not answer.",
+}
+
+
+def error_responses(*statuses: int) -> dict[int, OpenApiResponse]:
+    """The schema's answers for these error statuses, in the one shape."""
+    return {number: OpenApiResponse(ErrorSerializer, _MEANINGS[number]) for number in statuses}
+
+
+def page_parameters(*, default: int = 25, maximum: int = 100) -> list[OpenApiParameter]:
+    """The schema's `page` and `page_size`."""
+    return [
+        OpenApiParameter("page", int, default=1, description="Which page, counted from 1."),
+        OpenApiParameter("page_size", int, default=default, description=f"Items on a page, at most {maximum}."),
+    ]

@@ -1,0 +1,52 @@
+"""Headers that every response carries."""
+
+from collections.abc import Awaitable, Callable
+
+from asgiref.sync import iscoroutinefunction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.decorators import sync_and_async_middleware
+
+# What may be kept by a browser: the same for everybody, or nobody's.
+CACHEABLE = (
+    "/static/",
+    "/api/blocks",
+    "/api/docs/",
+    "/api/schema/",
+    "/health",
+    "/robots.txt",
+    "/favicon.ico",
+)
+_NOT_STORED = "no-store, no-cache, must-revalidate, private"
+
+Answer = Callable[[HttpRequest], HttpResponseBase]
+AsyncAnswer = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+
+
+@sync_and_async_middleware
+def response_headers(get_response: Answer | AsyncAnswer) -> Answer | AsyncAnswer:
+    """Keep answers out of caches unless their path is listed, and shared runs out of search engines."""
+    if iscoroutinefunction(get_response):
+
+        async def answer_later(request: HttpRequest) -> HttpResponseBase:
+            return _with_headers(request.path, await get_response(request))
+
+        return answer_later
+
+    def answer(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        assert isinstance(response, HttpResponseBase)  # noqa: S101  narrows the type; the branch above took the rest
+        return _with_headers(request.path, response)
+
+    return answer
+
+
+def _with_headers(path: str, response: HttpResponseBase) -> HttpResponseBase:
+    response.headers.setdefault("X-XSS-Protection", "1; mode=block")
+    if not path.startswith(CACHEABLE):
+        response.headers["Cache-Control"] = _NOT_STORED
+        response.headers["Pragma"] = "no-cache"
+        response.headers["Expires"] = "0"
+    if "/public/shared" in path:
+        response.headers["X-Robots-Tag"] = "noindex, nofollow"
+    return response
