@@ -1,0 +1,266 @@
+"""Runs whose worker was lost, lagged behind or let go, and runs that nobody was told about."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accounts.models import User
+from django.db import connection
+
+from executions import services
+from executions.engine.engine import Engine
+from executions.engine.store import Store
+from executions.kinds import NodeStatus, Status
+from executions.models import Event, GraphExecution, NodeExecution
+from tests.drawing import Drawn, draw
+from tests.executions.conftest import ended, eventually
+from tests.executions.test_engine import kinds, output, outputs
+
+
+@pytest.fixture
+def hold(tmp_path: Path) -> Path:
+    """A file that keeps a probe from going on."""
+    path = tmp_path / "hold"
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def another_engine(transactional_db: None) -> Iterator[Callable[[], Engine]]:
+    """Makes engines beside each other, as in several worker processes."""
+    engines: list[Engine] = []
+
+    def make() -> Engine:
+        engine = Engine()
+        engine.start()
+        engines.append(engine)
+        return engine
+
+    yield make
+    for engine in engines:
+        engine.stop(grace=0)
+
+
+def start(graph: Drawn, owner: User) -> GraphExecution:
+    """Queue a run that nobody is told about."""
+    return services.start_run(graph.id, graph.version, user_id=owner.pk, inputs={}, ring=False)
+
+
+def lapse(run: GraphExecution) -> None:
+    """Make the run's lease end now, as if its worker had been silent for long."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE executions_graphexecution SET lease_until = now() - interval '1 second' WHERE id = %s", [run.pk]
+        )
+
+
+def test_a_run_that_nobody_was_told_about_is_found(owner: User, engine: Engine) -> None:
+    run = start(draw(owner, {"one": ("StoreValue", {"input": 1})}), owner)
+    assert ended(run.pk).status == Status.COMPLETED
+
+
+def test_a_doorbell_that_rings_often_starts_a_run_once(owner: User, another_engine: Callable[[], Engine]) -> None:
+    run = start(draw(owner, {"one": ("ProbeRead", {"seconds": 0.05})}), owner)
+    for engine in [another_engine() for _ in range(3)]:
+        for _ in range(5):
+            engine.ring([run.pk])
+    assert ended(run.pk).fence == 1
+    assert kinds(run_again(run)) == ["run.queued", "run.started", "node.started", "node.completed", "run.completed"]
+
+
+def run_again(run: GraphExecution) -> GraphExecution:
+    """The run as it is now."""
+    run.refresh_from_db()
+    return run
+
+
+@pytest.mark.parametrize("probe", ["ProbeRead", "ProbeKeyed"])
+def test_a_silent_worker_loses_its_run_and_what_it_still_writes(
+    owner: User, another_engine: Callable[[], Engine], hold: Path, tmp_path: Path, probe: str
+) -> None:
+    log = tmp_path / "log"
+    graph = draw(
+        owner,
+        {
+            "before": ("StoreValue", {"input": "kept"}),
+            "stuck": (probe, {"hold": str(hold), "log": str(log)}),
+            "out": output(),
+        },
+        ["before.output -> stuck.value", "stuck.value -> out.value"],
+    )
+    run = start(graph, owner)
+    zombie = another_engine()
+    zombie.ring([run.pk])
+    eventually(log.exists)
+    lapse(run)
+    heir = another_engine()
+    heir.ring([run.pk])
+    eventually(lambda: len(log.read_text().splitlines()) == 2)
+    hold.unlink()
+    done = ended(run.pk)
+    assert outputs(done) == {"out": ["kept"]}
+    assert done.fence == 2
+    assert (done.node_count, done.lease_owner) == (3, heir.owner)
+    keys = [line.split() for line in log.read_text().splitlines()]
+    assert keys == [[f"{run.pk}:{graph.nodes['stuck']}:0", "1"], [f"{run.pk}:{graph.nodes['stuck']}:0", "2"]]
+    assert NodeExecution.objects.filter(run=run.pk, node_id=graph.nodes["before"]).count() == 1
+    kinds(done)
+
+
+def test_an_unsafe_block_is_not_repeated(
+    owner: User, another_engine: Callable[[], Engine], hold: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    graph = draw(
+        owner,
+        {"once": ("ProbeUnsafe", {"hold": str(hold), "log": str(log)}), "out": output()},
+        ["once.error -> out.value"],
+    )
+    run = start(graph, owner)
+    another_engine().ring([run.pk])
+    eventually(log.exists)
+    lapse(run)
+    another_engine().ring([run.pk])
+    done = ended(run.pk)
+    assert outputs(done) == {
+        "out": ["The worker was lost while this ran: whether it took effect is unknown, so it was not repeated"]
+    }
+    assert len(log.read_text().splitlines()) == 1
+
+
+def test_values_that_waited_on_pins_are_there_after_a_crash(
+    owner: User, another_engine: Callable[[], Engine], hold: Path, tmp_path: Path
+) -> None:
+    graph = draw(
+        owner,
+        {
+            "letters": ("StepThroughItems", {"items": ["a", "b"]}),
+            "stuck": ("ProbeRead", {"hold": str(hold), "value": 7, "times": 2, "log": str(tmp_path / "log")}),
+            "fixed": ("AgentInput", {"name": "fixed", "value": "f"}),
+            "join": ("CreateDictionary", {}),
+            "out": output(),
+        },
+        [
+            "letters.item -> join.values_#_letter",
+            "stuck.value -> join.values_#_number",
+            "fixed.result => join.values_#_fixed",
+            "join.dictionary -> out.value",
+        ],
+    )
+    run = start(graph, owner)
+    another_engine().ring([run.pk])
+    eventually((tmp_path / "log").exists)
+    lapse(run)
+    another_engine().ring([run.pk])
+    hold.unlink()
+    assert outputs(ended(run.pk)) == {
+        "out": [{"letter": "a", "number": 7, "fixed": "f"}, {"letter": "b", "number": 7, "fixed": "f"}]
+    }
+
+
+def test_a_stream_that_broke_off_is_not_handed_on_twice(
+    owner: User, another_engine: Callable[[], Engine], tmp_path: Path
+) -> None:
+    graph = draw(
+        owner,
+        {"stream": ("ProbeRead", {"value": "x", "times": 12, "seconds": 0.05}), "out": output()},
+        ["stream.value -> out.value"],
+    )
+    run = start(graph, owner)
+    another_engine().ring([run.pk])
+    eventually(lambda: NodeExecution.objects.filter(run=run.pk, node_id=graph.nodes["out"]).count() >= 4)
+    lapse(run)
+    another_engine().ring([run.pk])
+    done = ended(run.pk)
+    assert done.fence == 2
+    assert outputs(done) == {"out": ["x"] * 12}
+    assert NodeExecution.objects.get(run=run.pk, node_id=graph.nodes["stream"]).attempt == 2
+
+
+def test_a_worker_that_is_stopped_hands_its_runs_over(
+    owner: User, another_engine: Callable[[], Engine], hold: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    run = start(draw(owner, {"stuck": ("ProbeRead", {"hold": str(hold), "log": str(log)})}), owner)
+    first = another_engine()
+    first.ring([run.pk])
+    eventually(log.exists)
+    first.stop(grace=0.2)
+    left = GraphExecution.objects.get(pk=run.pk)
+    assert (left.status, left.lease_until) == (Status.QUEUED, None)
+    hold.unlink()
+    another_engine()
+    assert ended(run.pk).status == Status.COMPLETED
+
+
+def test_a_worker_that_is_stopped_lets_blocks_finish_in_its_grace(
+    owner: User, another_engine: Callable[[], Engine], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    graph = draw(
+        owner,
+        {"brief": ("ProbeUnsafe", {"seconds": 0.3, "value": 1, "log": str(log)}), "out": output()},
+        ["brief.value -> out.value"],
+    )
+    run = start(graph, owner)
+    first = another_engine()
+    first.ring([run.pk])
+    eventually(log.exists)
+    first.stop(grace=5)
+    another_engine()
+    assert outputs(ended(run.pk)) == {"out": [1]}
+
+
+def test_a_run_that_brings_down_every_worker_is_given_up(owner: User, another_engine: Callable[[], Engine]) -> None:
+    run = start(draw(owner, {"one": ("StoreValue", {"input": 1})}), owner)
+    GraphExecution.objects.filter(pk=run.pk).update(claims_without_progress=5)
+    another_engine().ring([run.pk])
+    done = ended(run.pk)
+    assert (done.status, done.error_code) == (Status.FAILED, "crash_loop")
+    assert kinds(done) == ["run.queued", "run.failed"]
+
+
+def test_a_graph_with_a_block_that_is_gone_fails_by_name(owner: User, engine: Engine) -> None:
+    from graphs.models import Node
+
+    graph = draw(owner, {"one": ("StoreValue", {"input": 1})})
+    run = start(graph, owner)
+    Node.objects.filter(pk=graph.nodes["one"]).update(block_id="no-such-block")
+    engine.ring([run.pk])
+    done = ended(run.pk)
+    assert (done.status, done.error_code) == (Status.FAILED, "unknown_block")
+    assert "no-such-block" in done.error
+
+
+def test_one_claim_in_a_hundred_wins(owner: User) -> None:
+    run = start(draw(owner, {"one": ("StoreValue", {"input": 1})}), owner)
+
+    async def claim_all() -> list[Any]:
+        stores = [Store(f"worker-{n}", size=2) for n in range(10)]
+        for store in stores:
+            await store.open()
+        try:
+            return await asyncio.gather(*(store.claim(run.pk) for store in stores for _ in range(10)))
+        finally:
+            for store in stores:
+                await store.close()
+
+    claims = [claim for claim in asyncio.run(claim_all()) if claim is not None]
+    # The winner may claim again what it holds: only another process is kept out.
+    owners = {GraphExecution.objects.get(pk=run.pk).lease_owner}
+    assert len(owners) == 1
+    assert sorted(claim.fence for claim in claims) == list(range(1, len(claims) + 1))
+    assert len(claims) <= 10
+
+
+def test_a_trigger_key_starts_one_run(owner: User) -> None:
+    graph = draw(owner, {"one": ("StoreValue", {"input": 1})})
+    first, second = (
+        services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, trigger_key="order-7", ring=False)
+        for _ in range(2)
+    )
+    assert first.pk == second.pk
+    assert GraphExecution.objects.filter(user=owner).count() == 1
+    assert Event.objects.filter(run=first.pk).count() == 1
