@@ -32,6 +32,12 @@ def user(db: None) -> User:
 
 
 @pytest.fixture
+def owner(transactional_db: None) -> User:
+    """Whose graphs run."""
+    return make.a_user()
+
+
+@pytest.fixture
 def client_of() -> Callable[[User | None], APIClient]:
     """Makes the REST client of a given person."""
     return _client_of

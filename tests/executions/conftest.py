@@ -11,16 +11,9 @@ from accounts.models import User
 from executions import services
 from executions.engine.engine import Engine
 from executions.models import FINAL, GraphExecution
-from tests import make
 from tests.drawing import Drawn
 
 Run = Callable[..., GraphExecution]
-
-
-@pytest.fixture
-def owner(transactional_db: None) -> User:
-    """Whose graphs run."""
-    return make.a_user()
 
 
 @pytest.fixture

@@ -1,0 +1,48 @@
+"""Real worker processes on the test's own database and broker."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from django.conf import settings
+from django.db import connection
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def environment(**overrides: str) -> dict[str, str]:
+    """The environment in which a command finds what the test sees."""
+    parameters = connection.get_connection_params()
+    socket = quote(str(parameters["host"]), safe="/")
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "DATABASE_URL": f"postgresql://{parameters['user']}:@/{parameters['dbname']}?host={socket}",
+        "DJANGO_SECRET_KEY": settings.SECRET_KEY,
+        "JWT_SIGNING_KEY": settings.SIMPLE_JWT["SIGNING_KEY"],
+        "PYTHONPATH": str(ROOT / "tests" / "packages"),
+        "TASKLOOM_LEASE_SECONDS": "3",
+        "TASKLOOM_SWEEP_SECONDS": "1",
+        **overrides,
+    }
+
+
+@contextmanager
+def worker(log: Path, **overrides: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker process until the block ends; what it prints goes to `log`."""
+    command = [sys.executable, "-m", "celery", "-A", "config", "worker", "-Q", "runs,default", "-l", "INFO"]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [*command, "-n", f"{log.stem}@%h"], cwd=ROOT, env=environment(**overrides), stdout=output, stderr=output
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.wait(20)
