@@ -4,8 +4,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -14,6 +13,7 @@ import redis
 
 from config.embedded import AlreadyRunning, CannotStart, Embedded, is_running
 from config.embedded.paths import socket_folder
+from tests.waiting import wait_until
 
 STARTER = """
 import sys, time
@@ -56,13 +56,6 @@ def what_is_remembered(home: Path) -> tuple[object, object]:
 
 
 KEPT = ([("kept",)], b"kept")
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def start_elsewhere(home: Path) -> subprocess.Popen[str]:

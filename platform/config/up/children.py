@@ -72,17 +72,16 @@ def web(*, host: str, port: int, logs: Path) -> Child:
 
 def workers(*, count: int, logs: Path) -> list[Child]:
     """The workers: each drives many runs at once."""
+    command = ["-A", "config", "worker", "-Q", "runs,default", "--loglevel", "INFO"]
     names = [f"worker{number}" for number in range(1, count + 1)]
-    return [
-        Child(name, _module("celery", "-A", "config", "worker", "-Q", "runs,default", "-n", f"{name}@%h"), path)
-        for name in names
-        for path in [logs / f"{name}.log"]
-    ]
+    return [Child(name, _module("celery", *command, "-n", f"{name}@%h"), logs / f"{name}.log") for name in names]
 
 
 def beat(*, logs: Path) -> Child:
     """The clock of the system's own schedules."""
-    return Child("beat", _module("celery", "-A", "config", "beat", "--pidfile="), logs / "beat.log")
+    return Child(
+        "beat", _module("celery", "-A", "config", "beat", "--pidfile=", "--loglevel", "INFO"), logs / "beat.log"
+    )
 
 
 def port_is_free(host: str, port: int) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-_WORTH_TELLING = re.compile(r"\b(WARNING|ERROR|CRITICAL|FATAL|PANIC)\b")
+_WORTH_TELLING = re.compile(r"(^|[\s\[])(WARNING|ERROR|CRITICAL)[\s:\]/]")
 
 console = Console(highlight=False)
 

@@ -1,0 +1,40 @@
+from collections.abc import Iterator
+
+import pytest
+from celery import current_app
+
+from config.beat import GuardedScheduler
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def schedulers() -> Iterator[list[GuardedScheduler]]:
+    made = [GuardedScheduler(app=current_app), GuardedScheduler(app=current_app)]
+    yield made
+    for scheduler in made:
+        scheduler.close()
+
+
+def is_standing_by(scheduler: GuardedScheduler) -> bool:
+    # A scheduler that works returns when it wants to look again: never exactly the pause of one that stands by.
+    return scheduler.tick() == 5.0 and scheduler._guard is None
+
+
+def test_of_two_beats_one_works_and_the_other_stands_by(schedulers: list[GuardedScheduler]):
+    first, second = schedulers
+
+    assert not is_standing_by(first)
+    assert is_standing_by(second)
+    assert not is_standing_by(first)
+
+
+def test_when_the_working_beat_ends_the_other_takes_over(schedulers: list[GuardedScheduler]):
+    first, second = schedulers
+    first.tick()
+    assert is_standing_by(second)
+
+    first.close()
+
+    assert not is_standing_by(second)
+    assert is_standing_by(first)

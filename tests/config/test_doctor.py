@@ -1,0 +1,96 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def doctor(*arguments: str, **environment: str) -> tuple[int, dict[str, Any]]:
+    answer = subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), "doctor", "--json", *arguments],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.stderr == ""
+    return answer.returncode, json.loads(answer.stdout)
+
+
+def finding(report: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(each for each in report["findings"] if each["name"] == name)
+
+
+def a_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_all_is_well_on_running_services():
+    code, report = doctor("--port", str(a_free_port()))
+
+    assert (code, report["ok"]) == (0, True)
+    assert [each["name"] for each in report["findings"]] == [
+        "python",
+        "home",
+        "disk space",
+        "postgres user",
+        "port",
+        "settings",
+        "postgres",
+        "migrations",
+        "redis",
+        "broker",
+        "channel layer",
+    ]
+    assert finding(report, "postgres")["message"].startswith("18.")
+
+
+def test_a_port_that_somebody_else_has_is_ill_and_the_cure_names_another():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+
+        code, report = doctor("--port", str(port))
+
+    assert (code, report["ok"]) == (1, False)
+    ill = [each for each in report["findings"] if not each["ok"]]
+    assert [each["name"] for each in ill] == ["port"]
+    assert f"{port} is taken" in ill[0]["message"]
+    assert "another port" in ill[0]["cure"]
+
+
+def test_a_database_that_does_not_answer_is_ill_and_the_rest_is_examined_all_the_same():
+    port = a_free_port()
+
+    code, report = doctor(
+        "--port",
+        str(a_free_port()),
+        DATABASE_URL=f"postgresql://nobody:secret@127.0.0.1:{port}/nothing",
+        DJANGO_SECRET_KEY="x" * 10 + "abcdefghijklmnopqrstuvwxyz0123456789",
+        JWT_SIGNING_KEY="x" * 10 + "abcdefghijklmnopqrstuvwxyz0123456789",
+    )
+
+    assert code == 1
+    assert {each["name"] for each in report["findings"] if not each["ok"]} == {"postgres"}
+    assert finding(report, "postgres")["cure"] == "Start it, or correct DATABASE_URL."
+    assert "secret" not in json.dumps(report)
+    assert finding(report, "channel layer")["ok"] is True
+
+
+def test_a_weak_secret_is_ill():
+    code, report = doctor("--port", str(a_free_port()), JWT_SIGNING_KEY="password")
+
+    assert code == 1
+    assert finding(report, "settings") == {
+        "name": "settings",
+        "ok": False,
+        "message": "JWT_SIGNING_KEY is too easy to guess. (config.E002)",
+        "cure": "Set it to the output of: python -c 'import secrets; print(secrets.token_urlsafe(64))'",
+    }
