@@ -14,7 +14,7 @@ _LOCK = 0x7A5C_BEA7
 _STANDBY_SECONDS = 5.0
 
 
-class GuardedScheduler(DatabaseScheduler):
+class GuardedScheduler(DatabaseScheduler):  # type: ignore[misc]  # ships no types
     """Ticks only while it holds an advisory lock, which Postgres frees when this process or its connection dies."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

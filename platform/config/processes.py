@@ -29,7 +29,6 @@ def spawn(
 
     The signal is tied to the calling thread: call from one that lives as long as the child should.
     """
-    identity = {} if user is None else {"user": user, "group": user, "extra_groups": []}
     return subprocess.Popen(  # noqa: S603  every command is ours
         [os.fspath(part) for part in command],
         stdin=subprocess.DEVNULL,
@@ -38,7 +37,9 @@ def spawn(
         env=env,
         start_new_session=True,
         preexec_fn=partial(_die_with_parent, dies_by),
-        **identity,
+        user=user,
+        group=user,
+        extra_groups=None if user is None else [],
     )
 
 

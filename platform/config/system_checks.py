@@ -14,8 +14,8 @@ def secrets_are_strong(**_: Any) -> list[CheckMessage]:
     """A secret that can be guessed signs anybody's tokens: E001 for sessions, E002 for access tokens."""
     found: list[CheckMessage] = []
     for identity, variable, value in (
-        ("config.E001", "DJANGO_SECRET_KEY", settings.SECRET_KEY),
-        ("config.E002", "JWT_SIGNING_KEY", settings.SIMPLE_JWT["SIGNING_KEY"]),
+        ("config.E001", "DJANGO_SECRET_KEY", str(settings.SECRET_KEY)),
+        ("config.E002", "JWT_SIGNING_KEY", str(settings.SIMPLE_JWT["SIGNING_KEY"])),
     ):
         if len(value.encode()) < _SHORTEST_SECRET or len(set(value)) < _FEWEST_CHARACTERS:
             found.append(
@@ -31,9 +31,10 @@ def secrets_are_strong(**_: Any) -> list[CheckMessage]:
 @register()
 def channel_layer_waits(**_: Any) -> list[CheckMessage]:
     """redis-py gives up after 5 silent seconds unless told otherwise, which closes every idle WebSocket: E003."""
+    layers: dict[str, dict[str, Any]] = settings.CHANNEL_LAYERS
     hosts = [
         host
-        for layer in settings.CHANNEL_LAYERS.values()
+        for layer in layers.values()
         for host in layer.get("CONFIG", {}).get("hosts", [])
         if not isinstance(host, dict) or host.get("socket_timeout", 0) is not None
     ]

@@ -19,6 +19,8 @@ from config.embedded.paths import socket_folder
 # Recovery after a crash reads all that was written since the last checkpoint, which may take minutes.
 _START_SECONDS = 600
 _STOP_SECONDS = 60
+# Linux shows every process as a folder here; elsewhere `ps` is asked.
+_PROCESSES = Path("/proc")
 
 _SETTINGS = {
     "listen_addresses": "",
@@ -144,9 +146,9 @@ class Postgres:
 
 def _command_line(pid: int) -> str:
     """The command line of a running process; empty when there is none."""
-    if sys.platform == "linux":
+    if _PROCESSES.is_dir():
         try:
-            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            return (_PROCESSES / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             return ""
     found = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603, S607
