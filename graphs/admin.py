@@ -103,7 +103,8 @@ class GraphVersionAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[GraphVersion]:
         """The versions with the number of their nodes."""
-        return super().get_queryset(request).annotate(node_count=Count("nodes"))
+        versions: QuerySet[GraphVersion] = super().get_queryset(request)
+        return versions.annotate(node_count=Count("nodes"))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """A version goes with its graph, or engines would run what is no longer there."""

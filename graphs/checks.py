@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
-from core.errors import Unavailable
 from pydantic import ValidationError
 
+from core.errors import Unavailable
 from graphs import pins
 from graphs.blocks.base import BadInput, BadPath, Block, CredentialsPlaceholder, Kind
 from graphs.blocks.inputs import prepare
@@ -149,9 +149,7 @@ def _unknown_block(node: NodeLike) -> Problem:
     return Problem("unknown_block", message, node_id=str(node.id), allowed=known)
 
 
-def _link_problems(
-    link: LinkLike, nodes: Mapping[str, NodeLike], blocks: Mapping[str, Block]
-) -> Iterator[Problem]:
+def _link_problems(link: LinkLike, nodes: Mapping[str, NodeLike], blocks: Mapping[str, Block]) -> Iterator[Problem]:
     ends = (
         (str(link.source_id), link.source_name, "source", output_pins, "outputs"),
         (str(link.sink_id), link.sink_name, "sink", input_pins, "inputs"),

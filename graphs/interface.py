@@ -64,8 +64,8 @@ def _placed(nodes: Iterable[NodeLike]) -> Iterator[Placed]:
 
 
 def _schema_of(placed: Sequence[Placed], kind: Kind) -> dict[str, Any]:
-    properties = {}
-    required = []
+    properties: dict[str, dict[str, Any]] = {}
+    required: list[str] = []
     for node, block in placed:
         name = node.input_default.get("name")
         if block.kind is not kind or not isinstance(name, str):

@@ -2,16 +2,15 @@
 
 from typing import Any, Self
 
-from accounts.models import User
-from core.ids import uuid7
-from core.models import TimeStamped
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import models
 from django.db.models import F, Q
 
-from graphs.schemas import NAME_LENGTH, PIN_NAME_LENGTH
-
+from accounts.models import User
+from core.ids import uuid7
+from core.models import TimeStamped
+from graphs.schemas import CRON_LENGTH, NAME_LENGTH, PIN_NAME_LENGTH
 
 
 class WrittenOnce(models.Model):
@@ -105,8 +104,8 @@ class GraphVersion(WrittenOnce):
     version = models.PositiveIntegerField()
     name = models.CharField(max_length=NAME_LENGTH)
     description = models.TextField(blank=True, default="")
-    instructions = models.TextField(null=True, blank=True)
-    recommended_schedule_cron = models.CharField(max_length=200, null=True, blank=True)
+    instructions = models.TextField(blank=True, default="")
+    recommended_schedule_cron = models.CharField(max_length=CRON_LENGTH, blank=True, default="")
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = GraphVersionQuerySet.as_manager()

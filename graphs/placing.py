@@ -7,7 +7,6 @@ from uuid import UUID
 
 from accounts.models import User
 from core.ids import uuid7
-
 from graphs import checks
 from graphs.blocks.base import Kind
 from graphs.blocks.registry import BLOCKS
@@ -51,8 +50,8 @@ def draw(places: Sequence[Place], targets: Sequence[Place], owner: User) -> None
             version=p.version,
             name=p.draft.name,
             description=p.draft.description,
-            instructions=p.draft.instructions,
-            recommended_schedule_cron=p.draft.recommended_schedule_cron,
+            instructions=p.draft.instructions or "",
+            recommended_schedule_cron=p.draft.recommended_schedule_cron or "",
         )
         placed = {
             node.id: Node(

@@ -88,7 +88,7 @@ def _described(version: GraphVersion, nodes: Sequence[Node | _StrippedNode], *, 
     texts: Mapping[str, str | None] = {
         "name": version.name,
         "description": version.description,
-        "instructions": version.instructions,
+        "instructions": version.instructions or None,
     }
     if for_export:
         texts = {key: text and strip_text(text) for key, text in texts.items()}
@@ -97,7 +97,7 @@ def _described(version: GraphVersion, nodes: Sequence[Node | _StrippedNode], *, 
         "version": version.version,
         "is_active": version.is_active,
         **texts,
-        "recommended_schedule_cron": version.recommended_schedule_cron,
+        "recommended_schedule_cron": version.recommended_schedule_cron or None,
         "forked_from_id": graph.forked_from_id and str(graph.forked_from_id),
         "forked_from_version": graph.forked_from_version,
         "user_id": "" if for_export else str(graph.owner_id),

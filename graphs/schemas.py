@@ -8,13 +8,15 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from core.ids import uuid7
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StrictBool, StrictInt, model_validator
+
+from core.ids import uuid7
 
 MAX_NODES = 2_000
 MAX_LINKS = 10_000
 MAX_SUB_GRAPHS = 100
 NAME_LENGTH = 500
+CRON_LENGTH = 200
 # Two pin names of this many characters still fit one index entry of Postgres.
 PIN_NAME_LENGTH = 255
 
@@ -62,7 +64,7 @@ class SubGraphDraft(_Draft):
     name: str = Field(min_length=1, max_length=NAME_LENGTH)
     description: str
     instructions: str | None = None
-    recommended_schedule_cron: str | None = Field(None, max_length=200)
+    recommended_schedule_cron: str | None = Field(None, max_length=CRON_LENGTH)
     nodes: list[NodeDraft] = Field([], max_length=MAX_NODES)
     links: list[LinkDraft] = Field([], max_length=MAX_LINKS)
     forked_from_id: UUID | None = None

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from accounts.models import User
 from django.db import transaction
 from django.db.models import Q
 
+from accounts.models import User
 from graphs import checks
 from graphs.blocks.base import Kind
 from graphs.blocks.registry import BLOCKS

@@ -8,6 +8,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from graphs.blocks.base import Kind
@@ -97,10 +98,9 @@ def is_secret_key(key: str, value: Any) -> bool:
     words = [word.lower() for word in _WORD.findall(key)]
     if isinstance(value, (int, float)) and "token" in words:
         return False
-    return (
-        any(word in _SECRET_WORDS or word.endswith(_SECRET_ENDINGS) for word in words)
-        or any(pair in _SECRET_PAIRS for pair in zip(words, words[1:], strict=False))
-    )
+    if any(word in _SECRET_WORDS or word.endswith(_SECRET_ENDINGS) for word in words):
+        return True
+    return any(pair in _SECRET_PAIRS for pair in pairwise(words))
 
 
 def _strip(value: Any) -> Any:
@@ -137,7 +137,7 @@ def _is_random(word: str) -> bool:
     if _HEX.fullmatch(body):
         return True
     kinds = [0 if c.isdigit() else 1 if c.islower() else 2 for c in body]
-    changes = sum(a != b for a, b in zip(kinds, kinds[1:], strict=False)) / len(kinds)
+    changes = sum(a != b for a, b in pairwise(kinds)) / len(kinds)
     return digits >= 3 and changes >= 0.3 and _entropy(body) >= 3.5
 
 

@@ -4,14 +4,14 @@ from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
-from accounts.models import User
-from core.api import Paging, body_as, checked_query, error_responses, page_parameters
 from django.http import JsonResponse
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.models import User
+from core.api import Paging, body_as, checked_query, error_responses, page_parameters
 from graphs import services
 from graphs.api.serializers import ExportQuery, GraphQuery
 from graphs.blocks.catalogue import describe

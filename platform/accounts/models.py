@@ -2,10 +2,11 @@
 
 from typing import Any, ClassVar
 
-from core.models import TimeStamped
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.db.models.functions import Lower
+
+from core.models import TimeStamped
 
 
 class Role(models.TextChoices):

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib.auth import authenticate
 from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
 
 from accounts.errors import TokenRefused, TokenWithoutSubject, WrongCredentials
@@ -59,7 +59,7 @@ def _verified(kind: type[Token], token: str) -> Token:
 
 
 def _owner(token: Token) -> User:
-    subject = token.payload.get(settings.SIMPLE_JWT["USER_ID_CLAIM"])
+    subject = token.payload.get(api_settings.USER_ID_CLAIM)
     if not subject:
         raise TokenWithoutSubject
     try:

@@ -20,7 +20,7 @@ PROTOCOL = "bearer"
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+Application = Callable[..., Awaitable[None]]
 
 
 class TokenAuth:
@@ -36,6 +36,7 @@ class TokenAuth:
         self.inner = inner
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the socket in, or close it."""
         if not _is_own_origin(scope):
             await receive()
             await send({"type": "websocket.close"})
@@ -66,7 +67,8 @@ def _token(scope: Scope) -> str:
     offered = scope.get("subprotocols", [])
     if len(offered) == 2 and offered[0] == PROTOCOL:
         return str(offered[1])
-    return parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
+    query: bytes = scope.get("query_string", b"")
+    return parse_qs(query.decode("latin-1")).get("token", [""])[0]
 
 
 def _header(scope: Scope, name: bytes) -> str | None:

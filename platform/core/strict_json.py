@@ -19,7 +19,7 @@ class MalformedJSON(DomainError):
     status: ClassVar[int] = 422
     hint: ClassVar[str] = "Send one JSON document in UTF-8."
 
-    def __init__(self, message: str, *, loc: list[str | int], type: str) -> None:  # noqa: A002  the wire's word
+    def __init__(self, message: str, *, loc: list[str | int], type: str) -> None:
         super().__init__(message, detail=[{"loc": ["body", *loc], "msg": message, "type": type}])
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
-from accounts.models import User
-from core import strict_json
-from core.errors import DomainError
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from accounts.models import User
+from core import strict_json
+from core.errors import DomainError
 from graphs import services
 from graphs.errors import GraphInvalid
 from graphs.schemas import GraphDraft

@@ -1,8 +1,7 @@
 """The endpoints about people."""
 
-from typing import Any, ClassVar, cast
+from typing import cast
 
-from core.api import error_responses
 from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -12,12 +11,13 @@ from rest_framework.views import APIView
 from accounts import services
 from accounts.api.serializers import LoginSerializer, RefreshSerializer, TokensSerializer, UserSerializer
 from accounts.models import User
+from core.api import error_responses
 
 
 class LoginView(APIView):
     """The way in."""
 
-    authentication_classes: ClassVar[list[Any]] = []
+    authentication_classes = ()
     permission_classes = [AllowAny]
 
     @extend_schema(
@@ -37,7 +37,7 @@ class LoginView(APIView):
 class RefreshView(APIView):
     """The way to stay in."""
 
-    authentication_classes: ClassVar[list[Any]] = []
+    authentication_classes = ()
     permission_classes = [AllowAny]
 
     @extend_schema(
