@@ -1,6 +1,7 @@
 """The OpenAPI schema and the page that shows it."""
 
 import threading
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from drf_spectacular.generators import SchemaGenerator
@@ -24,8 +25,8 @@ class SchemaView(SpectacularAPIView):
 
 
 def _schema() -> dict[str, Any]:
-    generator: Any = SchemaGenerator()
-    return dict(generator.get_schema(public=True))
+    generator: Callable[[], Any] = SchemaGenerator
+    return dict(generator().get_schema(public=True))
 
 
 class DocsView(SpectacularSwaggerView):
