@@ -199,17 +199,18 @@ def _explain(block: Block, problems: list[ErrorDetails], refused: Mapping[str, s
     for problem in problems:
         pin = str(problem["loc"][0]) if problem["loc"] else "input"
         missing = problem["type"] == "missing" and len(problem["loc"]) == 1
-        told.setdefault(pin, "a value is required" if missing else _complaint(problem))
+        told.setdefault(pin, "a value is required" if missing else _complaint(problem, problem["loc"][1:]))
     return f"Input of {block.name}: " + "; ".join(f"'{pin}': {reason}" for pin, reason in told.items())
 
 
 def _first(error: ValidationError) -> str:
-    return _complaint(error.errors(include_url=False, include_context=False)[0])
+    problem = error.errors(include_url=False, include_context=False)[0]
+    return _complaint(problem, problem["loc"])
 
 
-def _complaint(problem: ErrorDetails) -> str:
+def _complaint(problem: ErrorDetails, path: tuple[int | str, ...]) -> str:
     message = problem["msg"][:1].lower() + problem["msg"][1:]
-    place = ".".join(str(step) for step in problem["loc"][1:])
+    place = ".".join(map(str, path))
     return f"{f'at {place}: ' if place else ''}{message}, not {_short(problem['input'])}"
 
 
