@@ -1,8 +1,14 @@
 """What tests are made of: one function per thing, with everything chosen that the test does not care about."""
 
+from collections.abc import Mapping, Sequence
 from itertools import count
+from typing import Any
 
 from accounts.models import User
+from graphs import services
+from graphs.models import GraphVersion
+from graphs.schemas import GraphDraft
+from tests.drawing import block_id
 
 PASSWORD = "correct horse battery staple"
 
@@ -12,3 +18,51 @@ _numbers = count(1)
 def a_user(email: str = "", password: str = PASSWORD, **fields: object) -> User:
     """A person with an email address of their own."""
     return User.objects.create_user(email or f"person{next(_numbers)}@example.com", password, **fields)
+
+
+def a_drawing(
+    nodes: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None, links: Sequence[str] = (), **fields: Any
+) -> dict[str, Any]:
+    """A graph as a client sends it: nodes as name to (block name, constants), links as "a.pin -> b.pin".
+
+    Without nodes it is one that shouts a greeting: an input `who`, a template, an output `shout`.
+    """
+    if nodes is None:
+        nodes = {
+            "in": ("AgentInput", {"name": "who"}),
+            "template": ("FillTextTemplate", {"format": "{{ who|upper }}{{ mark }}", "values_#_mark": "!"}),
+            "out": ("AgentOutput", {"name": "shout"}),
+        }
+        links = ["in.result -> template.values_#_who", "template.output -> out.value"]
+    return {
+        "id": "",
+        "name": "drawn",
+        "description": "for a test",
+        "nodes": [
+            {"id": node, "block_id": block_id(block), "input_default": dict(constants)}
+            for node, (block, constants) in nodes.items()
+        ],
+        "links": [a_link(text, f"link-{number}") for number, text in enumerate(links)],
+        **fields,
+    }
+
+
+def a_link(text: str, link_id: str = "link") -> dict[str, Any]:
+    """A link as a client sends it, from "a.pin -> b.pin"."""
+    (source, source_pin), (sink, sink_pin) = (end.strip().split(".", 1) for end in text.split("->"))
+    return {"id": link_id, "source_id": source, "source_name": source_pin, "sink_id": sink, "sink_name": sink_pin}
+
+
+def a_graph(owner: User, drawing: Mapping[str, Any] | None = None) -> GraphVersion:
+    """A saved graph of `owner`, the shouting one unless another is given."""
+    return services.create_graph(owner, GraphDraft.model_validate(drawing or a_drawing()))
+
+
+def an_agent(graph_id: str, version: int = 1, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> Any:
+    """The block and constants of a node that calls a graph with these inputs and outputs."""
+    return "AgentExecutor", {
+        "graph_id": graph_id,
+        "graph_version": version,
+        "input_schema": {"type": "object", "properties": {name: {} for name in inputs}, "required": list(inputs)},
+        "output_schema": {"type": "object", "properties": {name: {} for name in outputs}, "required": []},
+    }
