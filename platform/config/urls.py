@@ -14,6 +14,7 @@ urlpatterns = [
     path("api/docs/", DocsView.as_view(), name="docs"),
     path("api/", include("accounts.api.urls")),
     path("api/", include("graphs.api.urls")),
+    path("api/", include("executions.api.urls")),
     path("admin/", admin.site.urls),
 ]
 

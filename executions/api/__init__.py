@@ -1,0 +1,1 @@
+"""Starting, listing, reading, stopping and deleting runs over HTTP."""

@@ -1,0 +1,109 @@
+"""What the endpoints of runs take and give."""
+
+from typing import Any
+
+from core.api import PaginationSerializer
+from rest_framework import serializers
+
+from executions.kinds import NodeStatus, Status
+
+_STATUSES = sorted({status.wire for status in Status})
+_NODE_STATUSES = sorted({status.wire for status in NodeStatus})
+
+
+class CredentialsMetaInputSerializer(serializers.Serializer[Any]):
+    """Which of the user's credentials to use."""
+
+    id = serializers.CharField(max_length=200)
+    provider = serializers.CharField(max_length=200)
+    type = serializers.CharField(max_length=50)
+    title = serializers.CharField(max_length=500, required=False, allow_null=True, allow_blank=True)
+
+
+class ExecuteSerializer(serializers.Serializer[Any]):
+    """What a run is started with."""
+
+    inputs = serializers.DictField(default=dict, help_text="Values for the graph's inputs, by their names.")
+    credentials_inputs = serializers.DictField(child=CredentialsMetaInputSerializer(), default=dict)
+    source = serializers.ChoiceField(["builder", "library", "onboarding"], required=False, allow_null=True)
+
+
+class StatsSerializer(serializers.Serializer[Any]):
+    """A run's counters; times are seconds."""
+
+    cost = serializers.IntegerField()
+    duration = serializers.FloatField()
+    duration_cpu_only = serializers.FloatField()
+    node_exec_time = serializers.FloatField()
+    node_exec_time_cpu_only = serializers.FloatField()
+    node_exec_count = serializers.IntegerField()
+    node_error_count = serializers.IntegerField()
+    error = serializers.CharField(allow_null=True)
+    activity_status = serializers.CharField(allow_null=True)
+    correctness_score = serializers.FloatField(allow_null=True)
+
+
+class GraphExecutionMetaSerializer(serializers.Serializer[Any]):
+    """A run."""
+
+    id = serializers.UUIDField()
+    user_id = serializers.UUIDField()
+    graph_id = serializers.UUIDField()
+    graph_version = serializers.IntegerField()
+    inputs = serializers.DictField()
+    credential_inputs = serializers.DictField(child=CredentialsMetaInputSerializer())
+    nodes_input_masks = serializers.DictField(child=serializers.DictField())
+    preset_id = serializers.UUIDField(allow_null=True)
+    status = serializers.ChoiceField(_STATUSES)
+    started_at = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True)
+    is_shared = serializers.BooleanField()
+    share_token = serializers.CharField(allow_null=True)
+    stats = StatsSerializer()
+    seq = serializers.IntegerField(help_text="The number of the newest event: subscribe with it as `after_seq`.")
+    error = serializers.CharField(allow_null=True, help_text="Why the run failed.")
+    error_code = serializers.CharField(allow_null=True)
+    waiting = serializers.BooleanField(help_text="Whether it is parked until a time or until a run it called ends.")
+    truncated = serializers.BooleanField(help_text="Whether some value is shown cut short.")
+
+
+class NodeExecutionResultSerializer(serializers.Serializer[Any]):
+    """One activation of a node: what it was given and what it gave."""
+
+    user_id = serializers.UUIDField()
+    graph_id = serializers.UUIDField()
+    graph_version = serializers.IntegerField()
+    graph_exec_id = serializers.UUIDField()
+    node_exec_id = serializers.UUIDField()
+    node_id = serializers.UUIDField()
+    block_id = serializers.CharField()
+    status = serializers.ChoiceField(_NODE_STATUSES)
+    input_data = serializers.DictField()
+    output_data = serializers.DictField(child=serializers.ListField(), help_text="The values that each pin gave.")
+    add_time = serializers.DateTimeField()
+    queue_time = serializers.DateTimeField(allow_null=True)
+    start_time = serializers.DateTimeField(allow_null=True)
+    end_time = serializers.DateTimeField(allow_null=True)
+    output_count = serializers.IntegerField(help_text="How many outputs it gave, shown or not.")
+    waiting = serializers.BooleanField(help_text="Whether it sleeps or waits for a run that it called.")
+    truncated = serializers.BooleanField(help_text="Whether some value is cut short or left out.")
+
+
+class GraphExecutionSerializer(GraphExecutionMetaSerializer):
+    """A run with its outputs."""
+
+    outputs = serializers.DictField(child=serializers.ListField(), help_text="The values of each output, by its name.")
+
+
+class GraphExecutionWithNodesSerializer(GraphExecutionSerializer):
+    """A run with its outputs and a page of its activations."""
+
+    node_executions = NodeExecutionResultSerializer(many=True)
+    node_pagination = PaginationSerializer()
+
+
+class GraphExecutionsPageSerializer(serializers.Serializer[Any]):
+    """A page of runs."""
+
+    executions = GraphExecutionMetaSerializer(many=True)
+    pagination = PaginationSerializer()

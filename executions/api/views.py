@@ -1,0 +1,188 @@
+"""The endpoints of runs."""
+
+import time
+from typing import Any, cast
+from uuid import UUID
+
+from accounts.models import User
+from core.api import Paging, Problem, RequestInvalid, checked_query, error_responses, page_parameters
+from core.errors import Conflict
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from executions import services
+from executions.api.serializers import (
+    ExecuteSerializer,
+    GraphExecutionMetaSerializer,
+    GraphExecutionsPageSerializer,
+    GraphExecutionWithNodesSerializer,
+)
+from executions.errors import NoSuchRun
+from executions.kinds import FINAL
+from executions.models import GraphExecution
+from executions.reading import MAX_LISTED, MAX_NODES, listed_run, run_detail, run_meta, with_previews
+
+STOP_SECONDS = 5.0
+_LOOK_SECONDS = 0.05
+# With its prefix it must fit the column.
+_LONGEST_KEY = 190
+
+
+class KeyReused(Conflict):
+    """This Idempotency-Key has started another run."""
+
+    hint = "Choose a new key for each run; repeat a key only to repeat the same request."
+
+
+class NodePageSerializer(serializers.Serializer[Any]):
+    """Which of a run's activations to show."""
+
+    node_page = serializers.IntegerField(min_value=1, max_value=1_000_000, default=1)
+    node_page_size = serializers.IntegerField(min_value=1, max_value=MAX_NODES, default=MAX_NODES)
+
+
+class ExecuteView(APIView):
+    """Where runs begin."""
+
+    @extend_schema(
+        tags=["executions"],
+        operation_id="execute_graph",
+        summary="Start a run of a graph",
+        request=ExecuteSerializer,
+        parameters=[
+            OpenApiParameter(
+                "Idempotency-Key",
+                str,
+                OpenApiParameter.HEADER,
+                description="The same key by the same user starts one run only; the answers are alike.",
+            ),
+        ],
+        responses={200: GraphExecutionMetaSerializer, **error_responses(400, 401, 404, 409, 413, 415, 422)},
+    )
+    def post(self, request: Request, graph_id: UUID, graph_version: int) -> Response:
+        """Queue a run of one of your graphs with these inputs and return it at once."""
+        body = ExecuteSerializer(data={} if request.data is None else request.data)
+        body.is_valid(raise_exception=True)
+        run = services.start_run(
+            graph_id,
+            graph_version,
+            user_id=_user(request).pk,
+            inputs=body.validated_data["inputs"],
+            credential_inputs=body.validated_data["credentials_inputs"],
+            trigger_key=_trigger_key(request),
+        )
+        if (run.graph_id, run.graph_version) != (graph_id, graph_version):
+            raise KeyReused(run_id=str(run.pk))
+        return Response(run_meta(run))
+
+
+class ExecutionsView(APIView):
+    """All runs of the caller."""
+
+    @extend_schema(
+        tags=["executions"],
+        operation_id="list_executions",
+        summary="List your newest runs",
+        responses={200: GraphExecutionMetaSerializer(many=True), **error_responses(401)},
+    )
+    def get(self, request: Request) -> Response:
+        """Return the 250 newest runs of any graph, newest first, with their values as previews."""
+        runs = with_previews(GraphExecution.objects.visible_to(_user(request))).order_by("-created_at", "-pk")
+        return Response([listed_run(run) for run in runs[:MAX_LISTED]])
+
+
+class ExecutionView(APIView):
+    """A run, by its id alone."""
+
+    @extend_schema(
+        tags=["executions"],
+        operation_id="delete_execution",
+        summary="Delete a run",
+        responses={204: None, **error_responses(401, 404)},
+    )
+    def delete(self, request: Request, graph_exec_id: UUID) -> Response:
+        """Stop a run if it is under way, and remove it from every list."""
+        services.delete_run(_own_run(request, graph_exec_id).pk)
+        return Response(status=204)
+
+
+class GraphExecutionsView(APIView):
+    """The runs of one graph."""
+
+    @extend_schema(
+        tags=["executions"],
+        operation_id="list_graph_executions",
+        summary="List the runs of a graph",
+        parameters=page_parameters(),
+        responses={200: GraphExecutionsPageSerializer, **error_responses(401, 422)},
+    )
+    def get(self, request: Request, graph_id: UUID) -> Response:
+        """Return a page of the graph's runs, newest first, with their values as previews."""
+        runs = GraphExecution.objects.visible_to(_user(request)).filter(graph=graph_id)
+        page, pagination = Paging.of(request).cut(with_previews(runs).order_by("-created_at", "-pk"))
+        return Response({"executions": [listed_run(run) for run in page], "pagination": pagination})
+
+
+class GraphExecutionView(APIView):
+    """One run."""
+
+    @extend_schema(
+        tags=["executions"],
+        operation_id="get_execution",
+        summary="Get a run with its outputs and activations",
+        parameters=[NodePageSerializer],
+        responses={200: GraphExecutionWithNodesSerializer, **error_responses(401, 404, 422)},
+    )
+    def get(self, request: Request, graph_id: UUID, graph_exec_id: UUID) -> Response:
+        """Return the run with its values, its newest outputs and a page of its activations.
+
+        Page 1 has the newest activations; within a page the oldest come first.
+        """
+        query = checked_query(NodePageSerializer, request)
+        run = _own_run(request, graph_exec_id, graph_id)
+        return Response(run_detail(run, page=query["node_page"], page_size=query["node_page_size"]))
+
+
+class StopView(APIView):
+    """Where runs are stopped."""
+
+    @extend_schema(
+        tags=["executions"],
+        operation_id="stop_execution",
+        summary="Stop a run",
+        request=None,
+        responses={200: GraphExecutionMetaSerializer, **error_responses(401, 404)},
+    )
+    def post(self, request: Request, graph_id: UUID, graph_exec_id: UUID) -> Response:
+        """Stop a run and the runs it called, wait up to 5 seconds for its end, and return it as it is then."""
+        run = services.stop_run(_own_run(request, graph_exec_id, graph_id).pk)
+        deadline = time.monotonic() + STOP_SECONDS
+        while run.status not in FINAL and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+            run.refresh_from_db()
+        return Response(run_meta(run))
+
+
+def _user(request: Request) -> User:
+    return cast(User, request.user)
+
+
+def _own_run(request: Request, run_id: UUID, graph_id: UUID | None = None) -> GraphExecution:
+    runs = GraphExecution.objects.visible_to(_user(request)).filter(pk=run_id)
+    run = (runs if graph_id is None else runs.filter(graph=graph_id)).first()
+    if run is None:
+        raise NoSuchRun(run_id=str(run_id))
+    return run
+
+
+def _trigger_key(request: Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not (0 < len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable()):
+        message = f"Input should be 1 to {_LONGEST_KEY} printable ASCII characters"
+        raise RequestInvalid([Problem(loc=["header", "Idempotency-Key"], msg=message, type="idempotency_key")])
+    return f"api:{key}"

@@ -1,0 +1,298 @@
+"""What clients read of runs: the contract's objects, assembled from rows in few queries.
+
+Lists and events show values as previews (see `executions.previews`); the detail of a run has them whole up to a
+budget. `truncated` says whether something was cut. Ids and times are texts, as they are on the wire.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import BooleanField, QuerySet, TextField
+from django.db.models.expressions import RawSQL
+from graphs.blocks.base import Kind
+from graphs.blocks.registry import BLOCKS
+from graphs.models import Node
+
+from executions import previews
+from executions.kinds import NodeStatus, Status
+from executions.models import GraphExecution, NodeExecution
+
+Wire = dict[str, Any]
+
+MAX_LISTED = 250
+MAX_NODES = 1000
+# Outputs of one run, and of one activation, that are shown; the others are counted.
+MAX_OUTPUTS = 1000
+# Characters of JSON that the values in one detail may have together before the rest is cut.
+BUDGET = 16 * 1024 * 1024
+_MAX_ROWS = 20_000
+
+# The counters of a run that has not begun; times are seconds. Costs and processor time are not measured: they stay 0.
+NO_STATS: Wire = {
+    "cost": 0,
+    "duration": 0.0,
+    "duration_cpu_only": 0.0,
+    "node_exec_time": 0.0,
+    "node_exec_time_cpu_only": 0.0,
+    "node_exec_count": 0,
+    "node_error_count": 0,
+    "error": None,
+    "activity_status": None,
+    "correctness_score": None,
+}
+
+_RUN = "executions_graphexecution"
+_OBJECTS = ("inputs", "credential_inputs", "nodes_input_masks")
+
+_FITS = f"sum(octet_length({{}}::text)) OVER (ORDER BY {{}}) <= {BUDGET}"
+
+_NODES = f"""
+WITH page AS (
+    SELECT * FROM executions_nodeexecution WHERE run_id = %s ORDER BY started_at DESC, id DESC LIMIT %s OFFSET %s
+), measured AS (
+    SELECT *, {_FITS.format("input_data", "started_at DESC, id DESC")} AS fits FROM page
+)
+SELECT id, node_id, block_id, status, output_count, started_at, ended_at,
+    {previews.cut_object_in_sql("input_data", "fits")}, NOT fits
+FROM measured ORDER BY started_at, id
+"""  # noqa: S608  all parts are constants
+
+_OUTPUTS_OF_NODES = f"""
+WITH page AS (
+    SELECT node_execution_id, ordinal, pin, value FROM executions_nodeoutput
+    WHERE run_id = %s AND node_execution_id = ANY(%s) AND ordinal < {MAX_OUTPUTS}
+    ORDER BY node_execution_id, ordinal LIMIT {_MAX_ROWS}
+), measured AS (
+    SELECT *, {_FITS.format("value", "node_execution_id, ordinal")}
+        OR octet_length(value::text) <= {2 * previews.EDGE} AS fits FROM page
+)
+SELECT node_execution_id, pin, {previews.cut_in_sql("value", "fits")}, NOT fits
+FROM measured ORDER BY node_execution_id, ordinal
+"""  # noqa: S608  all parts are constants
+
+_OUTPUTS_OF_RUN = f"""
+WITH given AS (
+    SELECT id, ended_at, input_data ->> 'name' AS name, input_data -> 'value' AS value
+    FROM executions_nodeexecution
+    WHERE run_id = %s AND node_id = ANY(%s) AND status = 'COMPLETED' AND input_data ? 'value'
+    ORDER BY ended_at DESC, id DESC LIMIT {MAX_OUTPUTS + 1}
+), measured AS (
+    SELECT *, {_FITS.format("value", "ended_at DESC, id DESC")} AND (%s OR {previews.short_in_sql("value")})
+        OR octet_length(value::text) <= {2 * previews.EDGE} AS fits FROM given
+)
+SELECT name, {previews.cut_in_sql("value", "fits")}, NOT fits FROM measured ORDER BY ended_at, id
+"""  # noqa: S608  all parts are constants
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is shown of some values, and whether that is less than there is."""
+
+    values: dict[str, Any]
+    truncated: bool
+
+
+# --- Runs -------------------------------------------------------------------------------------------------------
+
+
+def run_meta(run: GraphExecution) -> Wire:
+    """A run as the contract's GraphExecutionMeta, its values whole."""
+    return _run(run, {name: Shown(getattr(run, name), truncated=False) for name in _OBJECTS})
+
+
+def with_previews(runs: QuerySet[GraphExecution]) -> QuerySet[GraphExecution]:
+    """The same runs, to be read without their long values: pass them to `listed_run`."""
+    columns = {name: f'"{_RUN}"."{name}"' for name in _OBJECTS}
+    shown = {
+        f"{name}_shown": RawSQL(previews.cut_object_in_sql(column), [], output_field=TextField())  # noqa: S611
+        for name, column in columns.items()
+    }
+    all_short = " AND ".join(previews.short_in_sql(column) for column in columns.values())
+    is_cut = RawSQL(f"NOT ({all_short})", [], output_field=BooleanField())  # noqa: S611  only constants
+    return runs.defer(*_OBJECTS).annotate(**shown, is_cut=is_cut)
+
+
+def listed_run(run: GraphExecution) -> Wire:
+    """A run read `with_previews` as the contract's GraphExecutionMeta, its values as previews."""
+    return _run(run, {name: _previewed(run, name) for name in _OBJECTS})
+
+
+def run_with_outputs(run: GraphExecution) -> Wire:
+    """A run read `with_previews` as the contract's GraphExecution, its values and outputs as previews."""
+    outputs = _run_outputs(run, whole=False)
+    shown = listed_run(run)
+    return {**shown, "outputs": outputs.values, "truncated": shown["truncated"] or outputs.truncated}
+
+
+def run_detail(run: GraphExecution, *, page: int = 1, page_size: int = MAX_NODES) -> Wire:
+    """A run as the contract's GraphExecutionWithNodes, its values whole up to a budget.
+
+    Page 1 has the newest activations, page 2 those before; within a page the oldest come first.
+    """
+    outputs = _run_outputs(run, whole=True)
+    nodes = _nodes(run, page, page_size)
+    if page == 1 and len(nodes) < page_size:
+        total = len(nodes)
+    else:
+        total = NodeExecution.objects.filter(run=run.pk).count()
+    return {
+        **run_meta(run),
+        "outputs": outputs.values,
+        "truncated": outputs.truncated,
+        "node_executions": nodes,
+        "node_pagination": {
+            "total_items": total,
+            "total_pages": -(-total // page_size),
+            "current_page": page,
+            "page_size": page_size,
+        },
+    }
+
+
+def _run(run: GraphExecution, objects: Mapping[str, Shown]) -> Wire:
+    status = Status(run.status)
+    return {
+        "id": str(run.pk),
+        "user_id": str(run.user_id),
+        "graph_id": str(run.graph_id),
+        "graph_version": run.graph_version,
+        **{name: shown.values for name, shown in objects.items()},
+        "preset_id": run.preset_id and str(run.preset_id),
+        "status": status.wire,
+        "started_at": time_text(run.started_at),
+        "ended_at": time_text(run.ended_at),
+        "is_shared": False,
+        "share_token": None,
+        "stats": _stats(run),
+        "seq": run.head_seq,
+        "error": run.error or None,
+        "error_code": run.error_code or None,
+        "waiting": status is Status.WAITING,
+        "truncated": any(shown.truncated for shown in objects.values()),
+    }
+
+
+def _stats(run: GraphExecution) -> Wire:
+    duration = 0.0
+    if run.started_at is not None:
+        duration = max(0.0, ((run.ended_at or datetime.now(UTC)) - run.started_at).total_seconds())
+    return {
+        **NO_STATS,
+        "duration": duration,
+        "node_exec_time": run.node_seconds,
+        "node_exec_count": run.node_count,
+        "node_error_count": run.node_error_count,
+        "error": run.error or None,
+    }
+
+
+def _run_outputs(run: GraphExecution, *, whole: bool) -> Shown:
+    """The newest outputs of a run by name, oldest first: what its completed output nodes were given."""
+    output_blocks = [block.id for block in BLOCKS.all() if block.kind is Kind.OUTPUT]
+    nodes = Node.objects.filter(
+        graph_version__graph_id=run.graph_id, graph_version__version=run.graph_version, block_id__in=output_blocks
+    )
+    node_ids = list(nodes.values_list("pk", flat=True))
+    rows = _rows(_OUTPUTS_OF_RUN, [run.pk, node_ids, whole]) if node_ids else []
+    truncated = len(rows) > MAX_OUTPUTS
+    outputs: dict[str, list[Any]] = {}
+    for name, text, cut in rows[-MAX_OUTPUTS:]:
+        value = json.loads(text)
+        shown = value if whole else previews.preview(value)
+        truncated = truncated or cut or shown is not value
+        outputs.setdefault(name or "", []).append(shown)
+    return Shown(outputs, truncated)
+
+
+# --- Activations ------------------------------------------------------------------------------------------------
+
+
+def node_result(
+    run: GraphExecution,
+    *,
+    node_execution_id: UUID,
+    node_id: UUID,
+    block_id: str,
+    status: NodeStatus,
+    input_data: Mapping[str, Any],
+    outputs: Iterable[tuple[str, Any]],
+    output_count: int,
+    started_at: datetime,
+    ended_at: datetime | None,
+    truncated: bool,
+) -> Wire:
+    """An activation as the contract's NodeExecutionResult; `output_count` is how many outputs it gave by then."""
+    output_data: dict[str, list[Any]] = {}
+    for pin, value in outputs:
+        output_data.setdefault(pin, []).append(value)
+    started = time_text(started_at)
+    return {
+        "user_id": str(run.user_id),
+        "graph_id": str(run.graph_id),
+        "graph_version": run.graph_version,
+        "graph_exec_id": str(run.pk),
+        "node_exec_id": str(node_execution_id),
+        "node_id": str(node_id),
+        "block_id": block_id,
+        "status": status.wire,
+        "input_data": input_data,
+        "output_data": output_data,
+        "add_time": started,
+        "queue_time": started,
+        "start_time": started,
+        "end_time": time_text(ended_at),
+        "output_count": output_count,
+        "waiting": status is NodeStatus.WAITING,
+        "truncated": truncated,
+    }
+
+
+def _nodes(run: GraphExecution, page: int, page_size: int) -> list[Wire]:
+    rows = _rows(_NODES, [run.pk, page_size, (page - 1) * page_size])
+    outputs: dict[UUID, list[tuple[str, Any]]] = {}
+    cut_nodes: set[UUID] = set()
+    for node_execution_id, pin, text, cut in _rows(_OUTPUTS_OF_NODES, [run.pk, [row[0] for row in rows]]):
+        outputs.setdefault(node_execution_id, []).append((pin, json.loads(text)))
+        if cut:
+            cut_nodes.add(node_execution_id)
+    return [
+        node_result(
+            run,
+            node_execution_id=pk,
+            node_id=node_id,
+            block_id=block_id,
+            status=NodeStatus(status),
+            input_data=json.loads(text),
+            outputs=outputs.get(pk, []),
+            output_count=output_count,
+            started_at=started_at,
+            ended_at=ended_at,
+            truncated=cut or pk in cut_nodes or output_count > len(outputs.get(pk, [])),
+        )
+        for pk, node_id, block_id, status, output_count, started_at, ended_at, text, cut in rows
+    ]
+
+
+# --- Small things -----------------------------------------------------------------------------------------------
+
+
+def time_text(time: datetime | None) -> str | None:
+    """A time as it is on the wire: ISO 8601 in UTC."""
+    return None if time is None else time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _previewed(run: GraphExecution, name: str) -> Shown:
+    values = json.loads(getattr(run, f"{name}_shown"))
+    shown = previews.preview_entries(values)
+    return Shown(shown, truncated=run.is_cut or shown != values)  # type: ignore[attr-defined]  annotated
+
+
+def _rows(query: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, arguments)
+        return cursor.fetchall()
