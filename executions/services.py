@@ -148,8 +148,8 @@ def _announce(run_id: UUID, user_id: UUID, graph_id: UUID, head_seq: int) -> Non
     hint = events.changed(run_id, head_seq)
 
     def tell() -> None:
-        hints().send_threadsafe(events.run_group(run_id), hint)
-        hints().send_threadsafe(events.graph_group(user_id, graph_id), hint)
+        hints().send_threadsafe(events.run_group(run_id), str(run_id), hint)
+        hints().send_threadsafe(events.graph_group(user_id, graph_id), str(run_id), hint)
 
     run_after_commit(tell)
 

@@ -21,7 +21,7 @@ def environment(**overrides: str) -> dict[str, str]:
     socket = quote(str(parameters["host"]), safe="/")
     return {
         **os.environ,
-        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"],
         "DATABASE_URL": f"postgresql://{parameters['user']}:@/{parameters['dbname']}?host={socket}",
         "DJANGO_SECRET_KEY": settings.SECRET_KEY,
         "JWT_SIGNING_KEY": settings.SIMPLE_JWT["SIGNING_KEY"],

@@ -188,10 +188,10 @@ class Engine:
     def announce(self, claim: Claim, committed: Committed, batch: Batch) -> None:
         """Tell whoever watches, and the parent run if it now has something to look at."""
         if batch.events:
-            hint = events.changed(claim.run_id, committed.head_seq)
-            self._hints.send(events.run_group(claim.run_id), hint)
+            run_id, hint = str(claim.run_id), events.changed(claim.run_id, committed.head_seq)
+            self._hints.send(events.run_group(run_id), run_id, hint)
             if any(event.node_execution_id is None for event in batch.events):
-                self._hints.send(events.graph_group(claim.user_id, claim.graph_id), hint)
+                self._hints.send(events.graph_group(claim.user_id, claim.graph_id), run_id, hint)
         if committed.woken is not None:
             self._accept([committed.woken])
 

@@ -12,22 +12,22 @@ log = logging.getLogger(__name__)
 
 
 class Hints:
-    """Sends hints from one long-lived event loop; newer hints of one topic replace those not yet sent."""
+    """Sends hints from one long-lived event loop; a newer hint about the same thing replaces one not yet sent."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiting: dict[tuple[str, str], dict[str, Any]] = {}
         self._sender: asyncio.Task[None] | None = None
 
-    def send(self, group: str, message: dict[str, Any]) -> None:
+    def send(self, group: str, about: str, message: dict[str, Any]) -> None:
         """Tell `group` from within the loop; returns at once. `message["type"]` names the consumers' method."""
-        self._waiting[group, str(message["type"])] = message
+        self._waiting[group, about] = message
         if self._sender is None or self._sender.done():
             self._sender = self._loop.create_task(self._send_waiting())
 
-    def send_threadsafe(self, group: str, message: dict[str, Any]) -> None:
+    def send_threadsafe(self, group: str, about: str, message: dict[str, Any]) -> None:
         """The same from any thread."""
-        self._loop.call_soon_threadsafe(self.send, group, message)
+        self._loop.call_soon_threadsafe(self.send, group, about, message)
 
     async def _send_waiting(self) -> None:
         layer = get_channel_layer()

@@ -1,0 +1,81 @@
+"""`python -m tests.bench`: medians of interleaved rounds, with minimum and maximum, on services of its own."""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from config.embedded import Embedded, paths
+from rich.console import Console
+from rich.table import Table
+
+
+def main() -> None:
+    """Start Postgres and Valkey durably, run every workload on every contender in turn, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="how often each workload is measured (default 5)")
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory(prefix="taskloom-bench-") as folder:
+        home = Path(folder).resolve()
+        _point_at(home)
+        with Embedded(home, durable=True):
+            _measure(rounds)
+
+
+def _point_at(home: Path) -> None:
+    for name in ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL"):
+        os.environ.pop(name, None)
+    os.environ["TASKLOOM_HOME"] = str(home)
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.bench.settings"
+    os.environ["BENCH_DATABASE_URL"] = paths.database_url(home)
+    os.environ["BENCH_REDIS_URL"] = paths.redis_url(home).replace("db=0", "db=2")
+    os.environ["BENCH_BROKER_URL"] = paths.broker_url(paths.redis_url(home)).replace("host=0", "host=2")
+
+
+def _measure(rounds: int) -> None:
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+    from tests.bench.canvas import Canvas
+    from tests.bench.floor import Commits, Floor
+    from tests.bench.ours import Taskloom
+    from tests.bench.workloads import WORKLOADS, Contender
+
+    contenders: list[Contender] = [Taskloom(), Floor(), Canvas(), Commits()]
+    figures: dict[tuple[str, str], list[float]] = {}
+    started: list[Contender] = []
+    try:
+        for contender in contenders:
+            contender.start()
+            started.append(contender)
+        for workload in WORKLOADS:
+            for contender in contenders:
+                workload.once(contender)
+            for _ in range(rounds):
+                for contender in contenders:
+                    figures.setdefault((workload.name, contender.name), []).append(workload.once(contender))
+            print(f"measured: {workload.name}", file=sys.stderr)
+    finally:
+        for contender in started:
+            contender.stop()
+    table = Table(title=f"Median (least – most) of {rounds} interleaved rounds, {os.cpu_count()} processors")
+    table.add_column("workload")
+    for contender in contenders:
+        table.add_column(contender.name, justify="right")
+    for workload in WORKLOADS:
+        cells = [_cell(figures[workload.name, contender.name]) for contender in contenders]
+        table.add_row(f"{workload.name}, {workload.unit}", *cells)
+    Console(width=150).print(table)
+
+
+def _cell(values: list[float]) -> str:
+    return f"{statistics.median(values):.1f} ({min(values):.1f} – {max(values):.1f})"
+
+
+if __name__ == "__main__":
+    main()
