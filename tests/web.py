@@ -1,6 +1,7 @@
 """A web server on the loopback address that answers as a test wants and remembers what it was asked."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -45,8 +46,8 @@ class Server:
 
 
 @asynccontextmanager
-async def a_server(answer: Callable[[Request], Answer]) -> AsyncIterator[Server]:
-    """A server for as long as the block lasts."""
+async def a_server(answer: Callable[[Request], Answer], tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
+    """A server for as long as the block lasts; with `tls` it speaks https."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -64,7 +65,7 @@ async def a_server(answer: Callable[[Request], Answer]) -> AsyncIterator[Server]
             writer.close()
             tasks.discard(task)
 
-    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     server = Server(listener.sockets[0].getsockname()[1])
     try:
         yield server

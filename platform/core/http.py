@@ -36,6 +36,7 @@ _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _SECRET_HEADER = re.compile(r"auth|cookie|secret|token|password|api-?key", re.IGNORECASE)
+_SECRET_PARTS = re.compile(r"(?<=//)[^/?#]*@|[?#].*", re.DOTALL)
 _CONTENT_HEADERS = ("content-type", "content-length", "transfer-encoding")
 # How a message is framed and where it goes is decided here, not by whoever writes its headers.
 _OWN_HEADERS = (
@@ -321,4 +322,4 @@ async def _read(response: httpcore2.Response, headers: Mapping[str, str], max_by
 
 def _shown(url: str) -> str:
     """The address without what may be secret in it."""
-    return url.partition("?")[0].rpartition("@")[2][:200]
+    return _SECRET_PARTS.sub("", url)[:200]
