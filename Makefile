@@ -55,6 +55,7 @@ clean: ## Remove the virtual environment and what tools left behind (not the dat
 		.venv/bin/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore "uv==$(UV_VERSION)"; \
 	fi; \
 	echo "Installing what uv.lock names …"; \
-	env -u VIRTUAL_ENV UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON_DOWNLOADS=never \
-		.venv/bin/uv sync --frozen --inexact --compile-bytecode --quiet --python .venv/bin/python; \
+	sync() { env -u VIRTUAL_ENV UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON_DOWNLOADS=never .venv/bin/uv sync "$$@" \
+		--frozen --inexact --compile-bytecode --quiet --python .venv/bin/python; }; \
+	sync 2>/dev/null || sync --system-certs; \
 	touch .venv/.installed

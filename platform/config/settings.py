@@ -188,4 +188,6 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.text("DJANGO_LOG_LEVEL")},
+    # At INFO it writes every URL that is fetched, and a URL may hold a secret.
+    "loggers": {"httpx2": {"level": "WARNING"}},
 }

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
 import httpx2
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 FINAL = frozenset({"COMPLETED", "FAILED", "TERMINATED"})
 
@@ -61,19 +63,20 @@ class Client:
         address = self._base_url.replace("http", "ws", 1) + f"/ws?token={quote(self.token)}"
         async for socket in connect(address, open_timeout=10, proxy=None):
             subscription = {"graph_exec_id": run_id, "after_seq": seen}
-            await socket.send(json.dumps({"method": "subscribe_graph_execution", "data": subscription}))
-            async for text in socket:
-                message = json.loads(text)
-                if message["method"] == "error":
-                    raise ApiRefused(f"The WebSocket answered: {message.get('error')}")
-                if not message["method"].endswith("_event"):
-                    continue
-                event = message["data"]
-                seen = max(seen, event.get("seq") or message.get("seq") or 0)
-                yield event
-                if message["method"] == "graph_execution_event" and event["status"] in FINAL:
-                    await socket.close()
-                    return
+            with suppress(ConnectionClosed):
+                await socket.send(json.dumps({"method": "subscribe_graph_execution", "data": subscription}))
+                async for text in socket:
+                    message = json.loads(text)
+                    if message["method"] == "error":
+                        raise ApiRefused(f"The WebSocket answered: {message.get('error')}")
+                    if not message["method"].endswith("_event"):
+                        continue
+                    event = message["data"]
+                    seen = max(seen, event.get("seq") or message.get("seq") or 0)
+                    yield event
+                    if message["method"] == "graph_execution_event" and event["status"] in FINAL:
+                        await socket.close()
+                        return
 
 
 def _message(answer: httpx2.Response) -> str:

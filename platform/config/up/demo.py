@@ -1,6 +1,7 @@
 """The demonstration: a person who imports the example graphs, runs one and watches it, all over the public API."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,10 @@ SHOWN = "number_table.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the demonstration run ended, and the token of the demo user."""
+    """How the demonstration run ended."""
 
     status: str
     outputs: dict[str, list[Any]]
-    token: str
 
 
 async def demonstrate(client: Client, login: Login) -> Outcome:
@@ -34,18 +34,21 @@ async def demonstrate(client: Client, login: Login) -> Outcome:
     graph = await client.send("GET", f"/api/graphs/{graph_id}")
     run = await client.send("POST", f"/api/graphs/{graph_id}/execute/{graph['version']}", {"inputs": {}})
     view = RunView(graph, blocks)
-    with Live(view, console=console, refresh_per_second=12):
+    with Live(view, console=console, refresh_per_second=12) if console.is_terminal else nullcontext():
         async for event in client.follow(run["id"]):
             view.apply(event)
+    if not console.is_terminal:
+        console.print(view)
     result = await client.send("GET", f"/api/graphs/{graph_id}/executions/{run['id']}")
-    return Outcome(result["status"], result["outputs"], client.token)
+    return Outcome(result["status"], result["outputs"])
 
 
 def show(outcome: Outcome) -> None:
     """Print how it ended and each output."""
     for name, values in outcome.outputs.items():
         for value in values:
-            say(f"  {name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            say(f"  {name}: " + text.strip().replace("\n", "\n" + " " * (len(name) + 4)))
     say(f"The run ended as {outcome.status}.", style="green" if outcome.status == "COMPLETED" else "bold red")
 
 

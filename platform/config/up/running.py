@@ -6,8 +6,10 @@ import signal
 import time
 from dataclasses import dataclass
 
+import httpx2
 from django.conf import settings
 from django.core.management.base import CommandError
+from websockets.exceptions import WebSocketException
 
 from config import env
 from config.embedded import CannotStart, Embedded
@@ -17,6 +19,7 @@ from config.up.console import say
 from config.up.supervisor import ServiceEnded, Supervisor
 
 _READY_SECONDS = 60
+_RUN_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,6 @@ class Options:
         """Where a client on this machine finds the web server."""
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104  only compared
         return f"http://{host}:{self.port}"
-
-
-class NotReady(Exception):
-    """The web server did not answer in time."""
 
 
 def run(options: Options) -> int:
@@ -88,6 +87,9 @@ def _run_on_services(options: Options, embedded: Embedded, began: float) -> int:
         supervisor.start()
         return asyncio.run(_life(options, supervisor, login, began))
     finally:
+        # What follows takes seconds at most, and cutting it short would lose the order.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         say("Stopping …")
         supervisor.stop()
 
@@ -101,17 +103,14 @@ async def _life(options: Options, supervisor: Supervisor, login: "prepare.Login 
     watching = asyncio.create_task(supervisor.watch())
     showing = asyncio.create_task(_show(options, login, began))
     stopping = asyncio.create_task(told_to_stop.wait())
+    ends = {watching, stopping, showing} if options.once else {watching, stopping}
     try:
-        await asyncio.wait({watching, showing, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if showing.done() and not stopping.done() and not watching.done():
-            code = _result(showing)
-            if options.once or code:
-                return code
-            await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if watching.done():
-            _result(watching)
-        # Stopped before the run that `--once` was asked to show had ended.
-        return 1 if options.once else 0
+            watching.result()
+        if options.once:
+            return 0 if showing.done() and showing.result() else 1
+        return 0
     except ServiceEnded as error:
         say(str(error), style="bold red")
         return 1
@@ -121,39 +120,46 @@ async def _life(options: Options, supervisor: Supervisor, login: "prepare.Login 
         await asyncio.gather(watching, showing, stopping, return_exceptions=True)
 
 
-def _result(task: "asyncio.Task[int] | asyncio.Task[None]") -> int:
-    return task.result() or 0
-
-
-async def _show(options: Options, login: "prepare.Login | None", began: float) -> int:
-    """What the person sees: the demonstration, and where everything is. Returns 0 when the run COMPLETED."""
+async def _show(options: Options, login: "prepare.Login | None", began: float) -> bool:
+    """What the person sees: the demonstration, and where everything is. Returns whether the run COMPLETED."""
     async with Client(options.url) as client:
-        try:
-            await _wait_until_up(client)
-            say(f"Up after {time.monotonic() - began:.1f} s.")
-            if login is None:
-                _tell_addresses(options)
-                return 0
-            from config.up import demo
+        if not await _wait_until_up(client):
+            say(f"The web server does not answer; see {settings.TASKLOOM_HOME / 'logs' / 'web.log'}", style="bold red")
+            return False
+        say(f"Up after {time.monotonic() - began:.1f} s.")
+        completed = login is not None and await _demonstrate(client, login)
+        if not options.once:
+            _tell_addresses(options)
+            if login is not None:
+                say(f"  log in   {login.email} / {login.password}")
+                say(f"  token    {client.token}")
+        return completed
 
+
+async def _demonstrate(client: Client, login: "prepare.Login") -> bool:
+    # Imported only here: without the demonstration nobody needs it.
+    from config.up import demo
+
+    try:
+        async with asyncio.timeout(_RUN_SECONDS):
             outcome = await demo.demonstrate(client, login)
-        except (ApiRefused, NotReady) as error:
-            say(str(error), style="bold red")
-            return 1
+    except TimeoutError:
+        say(f"The example run has not ended within {_RUN_SECONDS} s; see the logs of the workers.", style="bold red")
+        return False
+    except (ApiRefused, httpx2.HTTPError, WebSocketException, OSError) as error:
+        say(f"The example run could not be shown: {error}", style="bold red")
+        return False
     demo.show(outcome)
-    if not options.once:
-        _tell_addresses(options)
-        say(f"  log in   {login.email} / {login.password}")
-        say(f"  token    {outcome.token}")
-    return 0 if outcome.status == "COMPLETED" else 1
+    return outcome.status == "COMPLETED"
 
 
-async def _wait_until_up(client: Client) -> None:
+async def _wait_until_up(client: Client) -> bool:
     deadline = time.monotonic() + _READY_SECONDS
     while not await client.is_up():
         if time.monotonic() > deadline:
-            raise NotReady(f"The web server does not answer; see {settings.TASKLOOM_HOME / 'logs' / 'web.log'}")
+            return False
         await asyncio.sleep(0.1)
+    return True
 
 
 def _tell_addresses(options: Options) -> None:

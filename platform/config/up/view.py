@@ -15,7 +15,7 @@ _STYLES = {
     "FAILED": "bold red",
     "TERMINATED": "red",
 }
-_LONGEST_VALUE = 60
+_WIDEST_VALUE = 60
 
 
 @dataclass
@@ -59,7 +59,7 @@ class RunView:
         table.add_column("node")
         table.add_column("status")
         table.add_column("times", justify="right")
-        table.add_column("last output")
+        table.add_column("last output", no_wrap=True, max_width=_WIDEST_VALUE)
         for row in self._rows.values():
             status = Text(row.status, style=_STYLES.get(row.status, "dim"))
             table.add_row(Text(row.title), status, str(len(row.executions)), Text(_outputs(row.outputs)))
@@ -67,11 +67,10 @@ class RunView:
 
 
 def _title(node: dict[str, Any], block_names: dict[str, str]) -> str:
-    block = block_names.get(node["block_id"], node["block_id"])
+    block = block_names.get(node["block_id"], node["block_id"]).removesuffix("Block")
     name = (node.get("metadata") or {}).get("customized_name") or (node.get("input_default") or {}).get("name")
     return f"{name} ({block})" if name else block
 
 
 def _outputs(outputs: dict[str, Any]) -> str:
-    text = "  ".join(f"{pin}={value!r}" for pin, value in outputs.items())
-    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
+    return "  ".join(f"{pin}={value!r}" for pin, value in outputs.items())[: 2 * _WIDEST_VALUE]
