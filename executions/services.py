@@ -4,10 +4,11 @@ Every way to start a run, be it a request, a command or another run, ends in `st
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import IntegrityError, transaction
 from graphs.blocks.registry import BLOCKS
 from graphs.errors import GraphNotFound
 from graphs.services import load_definition
@@ -32,10 +33,15 @@ WITH run AS (
         nodes_input_masks, head_seq)
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 1)
     ON CONFLICT (user_id, trigger_key) DO NOTHING
-    RETURNING id
+    RETURNING *
+), event AS (
+    INSERT INTO executions_event (run_id, seq, kind) SELECT id, 1, %s FROM run
 )
-INSERT INTO executions_event (run_id, seq, kind) SELECT id, 1, %s FROM run
+SELECT * FROM run
 """
+
+# A saved version never changes. One that is deleted with its graph is noticed by the foreign key of the run.
+_definition_of = lru_cache(maxsize=1000)(load_definition)
 
 
 def start_run(
@@ -60,28 +66,26 @@ def start_run(
     `Conflict` when the parent run has ended or is asked to.
     """
     masks = nodes_input_masks or {}
-    definition = load_definition(graph_id, graph_version)
+    definition = _definition_of(graph_id, graph_version)
     if definition.owner_id != user_id:
         raise GraphNotFound(graph_id=str(graph_id))
     errors = input_errors(definition, inputs, masks, BLOCKS.get)
     if errors:
         raise NotRunnable(errors)
-    run_id = uuid7()
-    with transaction.atomic():
-        root_id, depth = _lineage(parent_id)
-        values = (
-            run_id, user_id, graph_id, graph_version, parent_id, root_id, depth, trigger_key,
-            _text(inputs), _text(credential_inputs or {}), _text(masks), EventKind.RUN_QUEUED.value,
-        )  # fmt: skip
-        with connection.cursor() as cursor:
-            cursor.execute(_INSERT_RUN, values)
-            is_new = cursor.rowcount == 1
-        if is_new:
-            _announce(run_id, user_id, graph_id, head_seq=1)
-            if ring:
-                queue.ring([run_id])
-    if is_new:
-        return GraphExecution.objects.get(pk=run_id)
+    root_id, depth = _lineage(parent_id)
+    values = (
+        uuid7(), user_id, graph_id, graph_version, parent_id, root_id, depth, trigger_key,
+        _text(inputs), _text(credential_inputs or {}), _text(masks), EventKind.RUN_QUEUED.value,
+    )  # fmt: skip
+    try:
+        with transaction.atomic():
+            for run in GraphExecution.objects.raw(_INSERT_RUN, values):
+                _announce(run.pk, user_id, graph_id, head_seq=1)
+                if ring:
+                    queue.ring([run.pk])
+                return run
+    except IntegrityError:
+        raise GraphNotFound(graph_id=str(graph_id)) from None
     return GraphExecution.objects.get(user_id=user_id, trigger_key=trigger_key)
 
 
