@@ -10,15 +10,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import orjson
-from accounts.models import User
-from accounts.sockets import PROTOCOL
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import Error as DatabaseError
 
+from accounts.models import User
 from core import strict_json
 from core.errors import Conflict, DomainError, Invalid, Unavailable
 from executions import events
@@ -40,6 +39,8 @@ LOOK_SECONDS = 10.0
 # The runs of a graph hint at every commit; their statuses change less often.
 GRAPH_PAUSE = 0.2
 ABUSE = 4008
+# What a client offers beside its token; a browser wants it confirmed.
+SUBPROTOCOL = "bearer"
 
 _METHOD_OF = {RUN_EVENT: "graph_execution_event", NODE_EVENT: "node_execution_event"}
 
@@ -57,12 +58,12 @@ class RunsConsumer(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         """Accept; who the user is was settled before."""
-        self._user: User = self.scope["user"]
+        self._user = cast(User, self.scope["user"])
         self._subscriptions: dict[str, Subscription] = {}
         self._sending = asyncio.Lock()
         self._is_closed = False
         self._allowance, self._counted_at = float(BURST), time.monotonic()
-        await self.accept(PROTOCOL if PROTOCOL in self.scope.get("subprotocols", []) else None)
+        await self.accept(SUBPROTOCOL if SUBPROTOCOL in self.scope.get("subprotocols", []) else None)
         self._caretaker = asyncio.create_task(self._look_after())
 
     async def disconnect(self, code: int) -> None:
@@ -203,7 +204,7 @@ class RunsConsumer(AsyncWebsocketConsumer):
         heads = await reading(_heads)(open_runs) if open_runs else {}
         for subscription in subscriptions:
             feed = subscription.feed
-            if isinstance(feed, GraphFeed) or isinstance(feed, RunFeed) and heads.get(feed.run_id, 0) > feed.seq:
+            if isinstance(feed, GraphFeed) or (isinstance(feed, RunFeed) and heads.get(feed.run_id, 0) > feed.seq):
                 subscription.look()
 
     # Sending
@@ -215,12 +216,14 @@ class RunsConsumer(AsyncWebsocketConsumer):
         await self._send({"method": method, **parts})
 
     async def _complain(self, method: str | None, error: DomainError) -> None:
-        await self._send({
-            "method": "error",
-            "success": False,
-            "error": error.message,
-            "data": {"method": method, "code": error.code},
-        })
+        await self._send(
+            {
+                "method": "error",
+                "success": False,
+                "error": error.message,
+                "data": {"method": method, "code": error.code},
+            }
+        )
 
     async def _send(self, message: Wire) -> None:
         """Send, waiting for a slow client as long as is decent: one that takes nothing is let go."""

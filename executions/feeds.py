@@ -12,14 +12,21 @@ from typing import Any
 from uuid import UUID
 
 from accounts.models import User
-from django.db import connection
-
 from core.errors import Invalid
 from executions import previews
 from executions.errors import NoSuchRun
 from executions.kinds import FINAL, EventKind, NodeStatus, Status
 from executions.models import GraphExecution
-from executions.reading import NO_STATS, Wire, listed_run, node_result, run_with_outputs, time_text, with_previews
+from executions.reading import (
+    NO_STATS,
+    Wire,
+    listed_run,
+    node_result,
+    rows_of,
+    run_with_outputs,
+    time_text,
+    with_previews,
+)
 
 RUN_EVENT = "graph_execution_update"
 NODE_EVENT = "node_execution_update"
@@ -139,7 +146,7 @@ class RunFeed:
 
         Raises `NoSuchRun` when the user has no such run, `Invalid` when `after_seq` is beyond the newest event.
         """
-        run = self._run()
+        run = self._run(is_shown=self._begins_now)
         if run is None:
             raise NoSuchRun(run_id=str(self.run_id))
         if self._begins_now:
@@ -149,7 +156,7 @@ class RunFeed:
         if self.seq > run.head_seq:
             raise Invalid(f"after_seq {self.seq} is beyond the run's newest event, {run.head_seq}")
         if self.seq:
-            self._given = dict(_rows(_GIVEN, [self.run_id, self.seq]))
+            self._given = dict(rows_of(_GIVEN, [self.run_id, self.seq]))
         return []
 
     def next_page(self) -> list[Wire]:
@@ -159,7 +166,7 @@ class RunFeed:
         events, given = self._next_events()
         if not events:
             return []
-        run = self._run()
+        run = self._run(is_shown=any(event.row.kind in _RUN_STATUS for event in events))
         if run is None:
             self.is_over = True
             return []
@@ -173,15 +180,17 @@ class RunFeed:
         self.is_over = _RUN_STATUS.get(last.kind) in FINAL
         return messages
 
-    def _run(self) -> GraphExecution | None:
-        return with_previews(GraphExecution.objects.visible_to(self._user)).filter(pk=self.run_id).first()
+    def _run(self, *, is_shown: bool) -> GraphExecution | None:
+        """The run, with its values if it is itself to be shown; None when it was deleted."""
+        runs = GraphExecution.objects.visible_to(self._user).filter(pk=self.run_id)
+        return (with_previews(runs) if is_shown else runs.only("user_id", "graph_id", "graph_version", "head_seq")).first()
 
     def _next_events(self) -> tuple[list[_Event], dict[UUID, int]]:
         """As many events as may be sent together, and how many outputs of open activations are given after them."""
         events: list[_Event] = []
         given = dict(self._given)
         size = 0
-        for seq, kind, *rest in _rows(_EVENTS, [self.run_id, self.seq]):
+        for seq, kind, *rest in rows_of(_EVENTS, [self.run_id, self.seq]):
             row = _Row(seq, EventKind(kind), *rest)
             event = _Event(row, _first_shown(row, given))
             size += sum(map(len, event.ordinals))
@@ -262,7 +271,7 @@ def _outputs(run_id: UUID, events: Sequence[_Event]) -> _Outputs:
         return {}
     columns = [[pk for pk, _ in wanted], [part.start for _, part in wanted], [part.stop for _, part in wanted]]
     found = {}
-    for pk, ordinal, pin, text, is_cut in _rows(_OUTPUTS, [*columns, run_id]):
+    for pk, ordinal, pin, text, is_cut in rows_of(_OUTPUTS, [*columns, run_id]):
         value = json.loads(text)
         shown = previews.preview(value)
         length = min(len(text), previews.VALUE_LENGTH)
@@ -286,9 +295,3 @@ def _first_fitting(outputs: Sequence[_Output], room: int) -> list[_Output]:
         if room < 0:
             return list(outputs[:count])
     return list(outputs)
-
-
-def _rows(query: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(query, arguments)
-        return cursor.fetchall()

@@ -4,16 +4,15 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from accounts.models import User
-from django.db import connection
 from django.db.models import Q
-from graphs.errors import GraphNotFound
-from graphs.models import Graph
 
+from accounts.models import User
 from executions.feeds import run_event
 from executions.kinds import ACTIVE, FINAL, Status
 from executions.models import GraphExecution, GraphExecutionQuerySet
-from executions.reading import Wire, with_previews
+from executions.reading import Wire, rows_of, with_previews
+from graphs.errors import GraphNotFound
+from graphs.models import Graph
 
 MAX_PAGE = 100
 # Runs whose end is awaited at most; of more, the oldest are forgotten.
@@ -40,7 +39,8 @@ class GraphFeed:
         """Begin with the newest runs that are under way; raises `GraphNotFound` when the user has no such graph."""
         if not Graph.objects.visible_to(self._user).filter(pk=self.graph_id).exists():
             raise GraphNotFound(graph_id=str(self.graph_id))
-        self._since = _database_time() - _OVERLAP
+        ((now,),) = rows_of("SELECT clock_timestamp()", [])
+        self._since = now - _OVERLAP
         ended_before = self._runs().filter(created_at__gt=self._since, status__in=FINAL)
         self._know(ended_before.only("status", "created_at"))
         under_way = with_previews(self._runs().filter(status__in=ACTIVE)).order_by("-created_at", "-pk")[:MAX_PAGE]
@@ -76,10 +76,3 @@ class GraphFeed:
         waiting = [run_id for run_id in old if self._known[run_id][0] in ACTIVE]
         for run_id in {*old} - {*waiting[-MAX_TRACKED:]}:
             del self._known[run_id]
-
-
-def _database_time() -> datetime:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        (now,) = cursor.fetchone()
-    return now

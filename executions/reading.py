@@ -14,13 +14,13 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import BooleanField, QuerySet, TextField
 from django.db.models.expressions import RawSQL
-from graphs.blocks.base import Kind
-from graphs.blocks.registry import BLOCKS
-from graphs.models import Node
 
 from executions import previews
 from executions.kinds import NodeStatus, Status
 from executions.models import GraphExecution, NodeExecution
+from graphs.blocks.base import Kind
+from graphs.blocks.registry import BLOCKS
+from graphs.models import Node
 
 Wire = dict[str, Any]
 
@@ -136,10 +136,8 @@ def run_detail(run: GraphExecution, *, page: int = 1, page_size: int = MAX_NODES
     """
     outputs = _run_outputs(run, whole=True)
     nodes = _nodes(run, page, page_size)
-    if page == 1 and len(nodes) < page_size:
-        total = len(nodes)
-    else:
-        total = NodeExecution.objects.filter(run=run.pk).count()
+    has_all = page == 1 and len(nodes) < page_size
+    total = len(nodes) if has_all else NodeExecution.objects.filter(run=run.pk).count()
     return {
         **run_meta(run),
         "outputs": outputs.values,
@@ -198,7 +196,7 @@ def _run_outputs(run: GraphExecution, *, whole: bool) -> Shown:
         graph_version__graph_id=run.graph_id, graph_version__version=run.graph_version, block_id__in=output_blocks
     )
     node_ids = list(nodes.values_list("pk", flat=True))
-    rows = _rows(_OUTPUTS_OF_RUN, [run.pk, node_ids, whole]) if node_ids else []
+    rows = rows_of(_OUTPUTS_OF_RUN, [run.pk, node_ids, whole]) if node_ids else []
     truncated = len(rows) > MAX_OUTPUTS
     outputs: dict[str, list[Any]] = {}
     for name, text, cut in rows[-MAX_OUTPUTS:]:
@@ -253,10 +251,10 @@ def node_result(
 
 
 def _nodes(run: GraphExecution, page: int, page_size: int) -> list[Wire]:
-    rows = _rows(_NODES, [run.pk, page_size, (page - 1) * page_size])
+    rows = rows_of(_NODES, [run.pk, page_size, (page - 1) * page_size])
     outputs: dict[UUID, list[tuple[str, Any]]] = {}
     cut_nodes: set[UUID] = set()
-    for node_execution_id, pin, text, cut in _rows(_OUTPUTS_OF_NODES, [run.pk, [row[0] for row in rows]]):
+    for node_execution_id, pin, text, cut in rows_of(_OUTPUTS_OF_NODES, [run.pk, [row[0] for row in rows]]):
         outputs.setdefault(node_execution_id, []).append((pin, json.loads(text)))
         if cut:
             cut_nodes.add(node_execution_id)
@@ -289,10 +287,11 @@ def time_text(time: datetime | None) -> str | None:
 def _previewed(run: GraphExecution, name: str) -> Shown:
     values = json.loads(getattr(run, f"{name}_shown"))
     shown = previews.preview_entries(values)
-    return Shown(shown, truncated=run.is_cut or shown != values)  # type: ignore[attr-defined]  annotated
+    return Shown(shown, truncated=run.is_cut or shown != values)  # type: ignore[attr-defined]  # annotated
 
 
-def _rows(query: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]]:
+def rows_of(query: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """What a query finds; jsonb comes as text."""
     with connection.cursor() as cursor:
         cursor.execute(query, arguments)
-        return cursor.fetchall()
+        return list(cursor.fetchall())

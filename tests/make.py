@@ -3,8 +3,13 @@
 from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
 
 from accounts.models import User
+from executions.kinds import FINAL, NodeStatus
+from executions.models import GraphExecution, NodeExecution, NodeOutput
 from graphs import services
 from graphs.models import GraphVersion
 from graphs.schemas import GraphDraft
@@ -66,3 +71,28 @@ def an_agent(graph_id: str, version: int = 1, inputs: Sequence[str] = (), output
         "input_schema": {"type": "object", "properties": {name: {} for name in inputs}, "required": list(inputs)},
         "output_schema": {"type": "object", "properties": {name: {} for name in outputs}, "required": []},
     }
+
+
+def a_run(owner: User, graph_id: UUID, version: int = 1, **fields: Any) -> GraphExecution:
+    """A run as a row that no engine has seen, queued unless told otherwise; one that ended has a time for it."""
+    if fields.get("status") in FINAL:
+        fields = {"started_at": timezone.now(), "ended_at": timezone.now(), **fields}
+    values = {"inputs": {}, "credential_inputs": {}, "nodes_input_masks": {}, "head_seq": 1, **fields}
+    run = GraphExecution.objects.create(user=owner, graph_id=graph_id, graph_version=version, **values)
+    return GraphExecution.objects.get(pk=run.pk)
+
+
+def an_activation(
+    run: GraphExecution, node_id: UUID, block: str, outputs: Sequence[tuple[str, Any]] = (), **fields: Any
+) -> NodeExecution:
+    """A completed activation of a node as a row, with the outputs it gave."""
+    values = {"ordinal": 0, "status": NodeStatus.COMPLETED, "input_data": {}, "started_fence": 1, **fields}
+    times = {"started_at": timezone.now(), "ended_at": timezone.now()}
+    node = NodeExecution.objects.create(
+        run=run, node_id=node_id, block_id=block_id(block), output_count=len(outputs), **{**times, **values}
+    )
+    NodeOutput.objects.bulk_create(
+        NodeOutput(run=run, node_execution=node, ordinal=ordinal, pin=pin, value=value)
+        for ordinal, (pin, value) in enumerate(outputs)
+    )
+    return node

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from core.api import PaginationSerializer
 from rest_framework import serializers
 
+from core.api import PaginationSerializer
 from executions.kinds import NodeStatus, Status
 
 _STATUSES = sorted({status.wire for status in Status})
@@ -25,7 +25,9 @@ class ExecuteSerializer(serializers.Serializer[Any]):
 
     inputs = serializers.DictField(default=dict, help_text="Values for the graph's inputs, by their names.")
     credentials_inputs = serializers.DictField(child=CredentialsMetaInputSerializer(), default=dict)
-    source = serializers.ChoiceField(["builder", "library", "onboarding"], required=False, allow_null=True)
+    source = serializers.ChoiceField(  # type: ignore[assignment]  # a field may be called as an attribute of fields
+        ["builder", "library", "onboarding"], required=False, allow_null=True
+    )
 
 
 class StatsSerializer(serializers.Serializer[Any]):

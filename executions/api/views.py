@@ -4,15 +4,15 @@ import time
 from typing import Any, cast
 from uuid import UUID
 
-from accounts.models import User
-from core.api import Paging, Problem, RequestInvalid, checked_query, error_responses, page_parameters
-from core.errors import Conflict
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.models import User
+from core.api import Paging, Problem, RequestInvalid, checked_query, error_responses, page_parameters
+from core.errors import Conflict
 from executions import services
 from executions.api.serializers import (
     ExecuteSerializer,
@@ -64,7 +64,8 @@ class ExecuteView(APIView):
     )
     def post(self, request: Request, graph_id: UUID, graph_version: int) -> Response:
         """Queue a run of one of your graphs with these inputs and return it at once."""
-        body = ExecuteSerializer(data={} if request.data is None else request.data)
+        sent: object = request.data
+        body = ExecuteSerializer(data={} if sent is None else sent)
         body.is_valid(raise_exception=True)
         run = services.start_run(
             graph_id,
