@@ -94,15 +94,11 @@ class _Inbox:
         partial = self._oldest_without(pin)
         partial.values[pin] = value
         partial.tokens.append(token)
-        self._fill_kept(partial)
         if not self._is_complete(partial):
             return []
         fired = [self._fire(partial)]
         if token.link.is_static:
-            for other in self._partials:
-                self._fill_kept(other)
-                if self._is_complete(other):
-                    fired.append(self._fire(other))
+            fired += [self._fire(other) for other in self._partials if self._is_complete(other)]
         while self._partials and self._partials[0].fired:
             self._partials.popleft()
             self._gone += 1
@@ -119,19 +115,19 @@ class _Inbox:
             self._partials.append(_Partial())
         return self._partials[cursor - self._gone]
 
-    def _fill_kept(self, partial: _Partial) -> None:
-        for pin in self.node.static:
-            if pin in self.kept and pin not in partial.values:
-                partial.values[pin] = self.kept[pin]
-
     def _is_complete(self, partial: _Partial) -> bool:
-        return not partial.fired and len(partial.values) == len(self.node.linked)
+        """Whether every pin has a value, be it one that a static link left behind."""
+        if partial.fired:
+            return False
+        missing = len(self.node.linked) - len(partial.values)
+        return not missing or missing == sum(pin not in partial.values for pin in self.kept)
 
     def _fire(self, partial: _Partial) -> Activation:
         partial.fired = True
-        for pin in self.node.static:
-            self.kept[pin] = partial.values[pin]
-        return self.activate(partial.values, partial.tokens)
+        # Kept values come in only now: until here a newer one could still arrive.
+        values = {**self.kept, **partial.values}
+        self.kept = {pin: values[pin] for pin in self.node.static}
+        return self.activate(values, partial.tokens)
 
     def activate(self, values: dict[str, Any], tokens: list[Token]) -> Activation:
         """Make the node's next activation."""
@@ -141,7 +137,11 @@ class _Inbox:
 
     def missing(self) -> list[frozenset[str]]:
         """For each partial activation the pins that it still waits for."""
-        return [self.node.linked - partial.values.keys() for partial in self._partials if not partial.fired]
+        return [
+            self.node.linked - partial.values.keys() - self.kept.keys()
+            for partial in self._partials
+            if not partial.fired
+        ]
 
 
 class RunState:

@@ -112,6 +112,9 @@ WITH own AS (
 SELECT status, head_seq, wakes, cancelled, (SELECT id FROM parent) AS woken FROM own
 """
 
+# psycopg parses longer statements anew each time.
+_COMMIT = " ".join(_COMMIT.split())
+
 _OPEN = """
 SELECT id, node_id, ordinal, status, attempt, input_data, output_count, handed_on, waits, error, started_at, ended_at
 FROM executions_nodeexecution
