@@ -47,7 +47,7 @@ def pytest_load_initial_conftests(args: list[str]) -> Generator[None]:
     asks_only = {"--help", "-h", "--version", "-V", "--markers", "--fixtures"} & set(args)
     if "PYTEST_XDIST_WORKER" not in os.environ and not asks_only:
         # A cancelled CI job sends SIGTERM: let pytest end the orderly way then, too.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         services = Services()
         # However pytest ends, also after Ctrl-C or an error in the settings.
         atexit.register(services.stop)

@@ -9,16 +9,19 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any, Self
 
 import httpx2
+import psycopg
 import pytest
 
-from config.embedded import is_running
+from config.embedded import Embedded, is_running
+from config.embedded.paths import database_url, redis_url
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(180)]
@@ -45,6 +48,7 @@ class Up:
     home: Path
     arguments: tuple[str, ...] = ()
     port: int = 0
+    variables: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] = field(init=False)
     _log: Path = field(init=False)
 
@@ -56,6 +60,7 @@ class Up:
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "TASKLOOM_HOME": str(self.home),
             "TASKLOOM_DEMO_PASSWORD": "",
+            **self.variables,
         }
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -144,7 +149,7 @@ def test_once_shows_the_example_run_and_leaves_nothing_running(home: Path):
 def test_a_platform_outlives_its_workers_refuses_a_second_and_keeps_its_data(home: Path):
     with Up(home) as up, up.client() as client:
         graphs = {graph["name"]: graph for graph in client.get("/api/graphs").json()}
-        assert EXAMPLES <= graphs.keys()
+        assert graphs.keys() >= EXAMPLES
 
         before = workers_of(home)
         assert len(before) == 2
@@ -184,6 +189,30 @@ def test_a_platform_that_is_killed_outright_leaves_nothing_running_and_starts_ag
 
     with Up(home, ("--once",)) as again:
         assert again.ends() == 0, again.said
+
+
+def test_servers_that_the_environment_names_are_used_and_left_running(home: Path):
+    elsewhere = home.parent / "elsewhere"
+    servers = {"DATABASE_URL": database_url(elsewhere), "REDIS_URL": redis_url(elsewhere)}
+    secrets = {"DJANGO_SECRET_KEY": token_urlsafe(64), "JWT_SIGNING_KEY": token_urlsafe(64)}
+
+    with Embedded(elsewhere):
+        with Up(home, ("--once",), variables={**servers, **secrets}) as up:
+            assert up.ends() == 0, up.said
+        with psycopg.connect(servers["DATABASE_URL"]) as connection:
+            assert connection.execute("SELECT status FROM executions_graphexecution").fetchall() == [("COMPLETED",)]
+
+    assert not (home / "postgres").exists()
+    assert not (home / "valkey").exists()
+
+
+def test_a_database_of_ones_own_needs_secrets_of_ones_own(home: Path):
+    variables = {"DATABASE_URL": "postgresql://localhost/taskloom", "DJANGO_SECRET_KEY": ""}
+
+    with Up(home, variables=variables) as up:
+        assert up.ends() == 1
+
+    assert "DJANGO_SECRET_KEY must be set when DATABASE_URL is" in up.said
 
 
 def test_what_cannot_be_meant_is_refused_before_anything_starts(home: Path):
