@@ -20,15 +20,18 @@ class _ReadOnly:
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
 
 class VersionInline(_ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     """The versions of a graph."""
 
     model = GraphVersion
     fields = ("version", "name", "description", "created_at")
+    readonly_fields = fields
     ordering = ("-version",)
     show_change_link = True
-    can_delete = False
     extra = 0
 
 
@@ -39,7 +42,6 @@ class NodeInline(_ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     fields = ("position", "id", "block", "pins")
     readonly_fields = fields
     ordering = ("position",)
-    can_delete = False
     extra = 0
 
     @admin.display()
@@ -63,7 +65,6 @@ class LinkInline(_ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     fields = ("position", "source_id", "source_name", "sink_id", "sink_name", "is_static")
     readonly_fields = fields
     ordering = ("position",)
-    can_delete = False
     extra = 0
 
 
@@ -105,10 +106,6 @@ class GraphVersionAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         """The versions with the number of their nodes."""
         versions: QuerySet[GraphVersion] = super().get_queryset(request)
         return versions.annotate(node_count=Count("nodes"))
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A version goes with its graph, or engines would run what is no longer there."""
-        return False
 
     @admin.display(description="graph")
     def graph_link(self, version: GraphVersion) -> str:

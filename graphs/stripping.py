@@ -34,9 +34,9 @@ _ASSIGNED = re.compile(
     r"(?i)\b((?:api|access|secret|private|auth)[_-]?key|apikey|password|passwd|pwd|client[_-]?secret|secret|"
     r"(?:access|refresh|auth|id)[_-]?token|token)(\"?'?[ \t]*[=:][ \t]*\"?'?)[^\s\"'&,;<>{}\[\]]{4,}"
 )
-# Plain words of up to 15 letters follow "bearer" and "basic" in prose.
-_BEARER = re.compile(r"(?i)\b(bearer[ \t]+)(?![a-z]{1,15}\b(?![-_.~+/]))[A-Za-z0-9+/=_.~-]{8,}")
-_BASIC = re.compile(r"(?i)\b(basic[ \t]+)(?=[A-Za-z+/]*[0-9=])[A-Za-z0-9+/]{8,}={0,2}(?![A-Za-z0-9-])")
+_AUTHORIZED = re.compile(r"(?i)\b(bearer|basic)([ \t]+)([a-z0-9+/=_.~-]{8,})")
+# What follows "bearer" and "basic" in prose.
+_PROSE = re.compile(r"[A-Za-z]?[a-z]{0,15}(?:-[a-z]{1,15})*[.]*")
 _URL_PASSWORD = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@:]*:[^\s/@]+@")
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _KNOWN_KEYS = re.compile(
@@ -67,6 +67,8 @@ def strip_node(node: NodeLike) -> tuple[dict[str, Any], dict[str, Any]]:
         if block.kind in (Kind.INPUT, Kind.OUTPUT) and constants.get("secret") is True:
             constants.pop("value", None)
         if block.kind is Kind.AGENT:
+            if "user_id" in constants:
+                constants["user_id"] = ""
             schemas = {
                 key: _strip_schema(constants.pop(key))
                 for key in ("input_schema", "output_schema")
@@ -81,8 +83,7 @@ def strip_text(text: str) -> str:
         return text
     text = _PRIVATE_KEY.sub(REMOVED, text)
     text = _URL_PASSWORD.sub(rf"\1{REMOVED}@", text)
-    text = _BEARER.sub(rf"\1{REMOVED}", text)
-    text = _BASIC.sub(rf"\1{REMOVED}", text)
+    text = _AUTHORIZED.sub(_without_token, text)
     text = _KNOWN_KEYS.sub(REMOVED, text)
     text = _ASSIGNED.sub(rf"\1\2{REMOVED}", text)
     return _LONG_WORD.sub(lambda found: REMOVED if _is_random(found[0]) else found[0], text)
@@ -124,6 +125,11 @@ def _strip_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
         is_secret = part.get("secret") is True or is_secret_key(name, part.get("default"))
         kept[name] = _strip({key: item for key, item in part.items() if not (is_secret and key == "default")})
     return {**_strip({key: item for key, item in schema.items() if key != "properties"}), "properties": kept}
+
+
+def _without_token(found: re.Match[str]) -> str:
+    scheme, gap, token = found.groups()
+    return found[0] if _PROSE.fullmatch(token) else f"{scheme}{gap}{REMOVED}"
 
 
 def _is_random(word: str) -> bool:

@@ -34,7 +34,7 @@ def log_in(email: str, password: str) -> Tokens:
 
 def refresh(token: str) -> Tokens:
     """New tokens for the owner of a refresh token; raises `TokenRefused`."""
-    return issue_tokens(_owner(_verified(RefreshToken, token)))
+    return issue_tokens(owner_of(_verified(RefreshToken, token)))
 
 
 def issue_tokens(user: User) -> Tokens:
@@ -47,7 +47,18 @@ def issue_tokens(user: User) -> Tokens:
 
 def user_of(access_token: str) -> User:
     """The active user who holds this access token; raises `TokenRefused`, `TokenWithoutSubject` when it names none."""
-    return _owner(_verified(AccessToken, access_token))
+    return owner_of(_verified(AccessToken, access_token))
+
+
+def owner_of(token: Token) -> User:
+    """The active user whom a verified token names; raises `TokenRefused`, `TokenWithoutSubject` when it names none."""
+    subject = token.payload.get(api_settings.USER_ID_CLAIM)
+    if not subject:
+        raise TokenWithoutSubject
+    try:
+        return User.objects.get(pk=UUID(str(subject)), is_active=True)
+    except (ValueError, User.DoesNotExist):
+        raise TokenRefused from None
 
 
 def _verified(kind: type[Token], token: str) -> Token:
@@ -55,14 +66,4 @@ def _verified(kind: type[Token], token: str) -> Token:
         # The stubs want a Token; every caller of the library hands over its text.
         return kind(token)  # type: ignore[arg-type]
     except TokenError:
-        raise TokenRefused from None
-
-
-def _owner(token: Token) -> User:
-    subject = token.payload.get(api_settings.USER_ID_CLAIM)
-    if not subject:
-        raise TokenWithoutSubject
-    try:
-        return User.objects.get(pk=UUID(str(subject)), is_active=True)
-    except (ValueError, User.DoesNotExist):
         raise TokenRefused from None

@@ -101,7 +101,8 @@ def answer_crash(request: HttpRequest) -> JsonResponse:
 
 
 def _answer(error: DomainError) -> Response:
-    return Response(envelope(error.code, error.message, error.hint, **error.data), status=error.status)
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    return Response(envelope(error.code, error.message, error.hint, **error.data), error.status, headers=headers)
 
 
 def _answer_framework(error: exceptions.APIException) -> Response:

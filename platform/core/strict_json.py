@@ -20,7 +20,8 @@ class MalformedJSON(DomainError):
     hint: ClassVar[str] = "Send one JSON document in UTF-8."
 
     def __init__(self, message: str, *, loc: list[str | int], type: str) -> None:
-        super().__init__(message, detail=[{"loc": ["body", *loc], "msg": message, "type": type}])
+        self.problems = [{"loc": ["body", *loc], "msg": message, "type": type}]
+        super().__init__(message, detail=self.problems)
 
 
 def parse(text: bytes) -> Any:

@@ -5,8 +5,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.test.utils import CaptureQueriesContext
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -164,7 +164,9 @@ def test_the_list_can_be_turned_page_by_page(api: APIClient, user: User) -> None
 def test_the_list_takes_as_many_queries_for_many_graphs_as_for_one(graphs: int, api: APIClient, user: User) -> None:
     for _ in range(graphs):
         make.a_graph(user)
-    with CaptureQueriesContext(connection, ) as queries:
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
         api.get("/api/graphs")
     assert len(queries) == 3  # how many, the versions with their graphs, the nodes
 

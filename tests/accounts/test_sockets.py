@@ -1,0 +1,86 @@
+"""The user behind a WebSocket."""
+
+from typing import Any
+
+import pytest
+from channels.testing import WebsocketCommunicator
+from django.conf import settings
+
+from accounts import services
+from accounts.models import User
+from accounts.sockets import TokenAuth
+from tests import make
+from tests.accounts.test_api import signed
+
+
+async def greet(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """The application behind: accepts and says who is there."""
+    await receive()
+    protocols = scope["subprotocols"]
+    await send({"type": "websocket.accept", "subprotocol": protocols[0] if protocols else None})
+    await send({"type": "websocket.send", "text": scope["user"].email})
+
+
+def socket(query: str = "", protocols: list[str] | None = None, **headers: str) -> WebsocketCommunicator:
+    sent = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return WebsocketCommunicator(TokenAuth(greet), f"/ws{query}", headers=sent, subprotocols=protocols)
+
+
+@pytest.fixture
+def user(transactional_db: None) -> User:
+    return make.a_user("ada@example.com")
+
+
+@pytest.fixture
+def token(user: User) -> str:
+    return services.issue_tokens(user).access
+
+
+@pytest.mark.usefixtures("closing")
+class TestASocket:
+    async def test_opens_with_a_token_in_its_query(self, token: str) -> None:
+        communicator = socket(f"?token={token}")
+        assert await communicator.connect() == (True, None)
+        assert await communicator.receive_from() == "ada@example.com"
+
+    async def test_opens_with_a_token_among_its_subprotocols(self, token: str) -> None:
+        communicator = socket(protocols=["bearer", token])
+        assert await communicator.connect() == (True, "bearer")
+        assert await communicator.receive_from() == "ada@example.com"
+
+    @pytest.mark.parametrize("query", ["", "?token=", "?other=1"])
+    async def test_closes_with_4001_without_a_token(self, user: User, query: str) -> None:
+        assert await closing_code(socket(query)) == 4001
+
+    async def test_closes_with_4002_when_the_token_names_nobody(self, user: User) -> None:
+        assert await closing_code(socket(f"?token={signed(sub=None)}")) == 4002
+
+    @pytest.mark.parametrize("token", ["nonsense", {}, {"exp": 1}, {"sub": "no id"}, {"token_type": "refresh"}])
+    async def test_closes_with_4003_when_the_token_is_refused(self, user: User, token: Any) -> None:
+        token = token if isinstance(token, str) else signed(**token)
+        assert await closing_code(socket(f"?token={token}")) == 4003
+
+    async def test_closes_with_4003_when_the_user_is_switched_off(self, user: User, token: str) -> None:
+        await User.objects.filter(pk=user.pk).aupdate(is_active=False)
+        assert await closing_code(socket(f"?token={token}")) == 4003
+
+    @pytest.mark.parametrize("origin", ["http://localhost:8000", "https://127.0.0.1", "http://[::1]:3000"])
+    async def test_opens_to_pages_of_this_site(self, token: str, origin: str) -> None:
+        settings.ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+        assert await socket(f"?token={token}", origin=origin).connect() == (True, None)
+
+    @pytest.mark.parametrize(
+        "origin", ["https://evil.example", "null", "http://localhost.evil.example", "http://localhost@evil.example", ""]
+    )
+    async def test_refuses_pages_of_other_sites(self, token: str, origin: str) -> None:
+        accepted, _ = await socket(f"?token={token}", origin=origin).connect()
+        assert accepted is False
+
+
+async def closing_code(communicator: WebsocketCommunicator) -> int:
+    """The code that an accepted socket is closed with."""
+    accepted, _ = await communicator.connect()
+    assert accepted
+    closing = await communicator.receive_output()
+    assert closing["type"] == "websocket.close"
+    return int(closing["code"])
