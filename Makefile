@@ -18,7 +18,7 @@ run: .venv/.installed ## Run the whole platform on this machine; ARGS="--port 80
 	@exec $(PYTHON) manage.py up $(ARGS)
 
 test: .venv/.installed ## Run all tests on real servers, in parallel; ARGS="-k chain", ARGS="-n 0 -x" …
-	@exec $(PYTHON) -m pytest -n auto $(ARGS)
+	@exec $(PYTHON) -m pytest -n auto --dist worksteal $(ARGS)
 
 check: .venv/.installed ## Everything that CI checks besides tests: style, types, imports, migrations, deployment, schema
 	$(PYTHON) -m ruff check
