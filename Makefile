@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format bench clean
+.PHONY: help install run test check format openapi bench clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -32,6 +32,9 @@ check: .venv/.installed ## Everything that CI checks besides tests: style, types
 format: .venv/.installed ## Bring the code into its style
 	$(PYTHON) -m ruff check --fix
 	$(PYTHON) -m ruff format
+
+openapi: .venv/.installed ## Write down what the interface is now; review the difference
+	$(PYTHON) -m tests.services manage.py spectacular --fail-on-warn --validate --file tests/wire/openapi.yaml
 
 bench: .venv/.installed ## Measure the engine, beside bare Celery and bare Postgres
 	@exec $(PYTHON) -m tests.bench $(ARGS)

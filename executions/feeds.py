@@ -37,14 +37,14 @@ MAX_OUTPUTS = 500
 # Characters of JSON of all outputs in one event.
 OUTPUTS_LENGTH = 256 * 1024
 
-_RUN_STATUS = {
+RUN_STATUS = {
     EventKind.RUN_QUEUED: Status.QUEUED,
     EventKind.RUN_STARTED: Status.RUNNING,
     EventKind.RUN_COMPLETED: Status.COMPLETED,
     EventKind.RUN_FAILED: Status.FAILED,
     EventKind.RUN_TERMINATED: Status.TERMINATED,
 }
-_NODE_STATUS = {
+NODE_STATUS = {
     EventKind.NODE_STARTED: NodeStatus.RUNNING,
     EventKind.NODE_OUTPUT: NodeStatus.RUNNING,
     EventKind.NODE_WAITING: NodeStatus.WAITING,
@@ -166,24 +166,26 @@ class RunFeed:
         events, given = self._next_events()
         if not events:
             return []
-        run = self._run(is_shown=any(event.row.kind in _RUN_STATUS for event in events))
+        run = self._run(is_shown=any(event.row.kind in RUN_STATUS for event in events))
         if run is None:
             self.is_over = True
             return []
         outputs = _outputs(self.run_id, events)
         messages = [
-            _node_event(run, event, outputs) if event.row.kind in _NODE_STATUS else _past_run_event(run, event.row)
+            _node_event(run, event, outputs) if event.row.kind in NODE_STATUS else _past_run_event(run, event.row)
             for event in events
         ]
         last = events[-1].row
         self.seq, self._given = last.seq, given
-        self.is_over = _RUN_STATUS.get(last.kind) in FINAL
+        self.is_over = RUN_STATUS.get(last.kind) in FINAL
         return messages
 
     def _run(self, *, is_shown: bool) -> GraphExecution | None:
         """The run, with its values if it is itself to be shown; None when it was deleted."""
         runs = GraphExecution.objects.visible_to(self._user).filter(pk=self.run_id)
-        return (with_previews(runs) if is_shown else runs.only("user_id", "graph_id", "graph_version", "head_seq")).first()
+        return (
+            with_previews(runs) if is_shown else runs.only("user_id", "graph_id", "graph_version", "head_seq")
+        ).first()
 
     def _next_events(self) -> tuple[list[_Event], dict[UUID, int]]:
         """As many events as may be sent together, and how many outputs of open activations are given after them."""
@@ -199,7 +201,7 @@ class RunFeed:
             events.append(event)
             if row.kind in _NODE_ENDS:
                 given.pop(row.node_execution_id, None)
-            elif row.kind in _NODE_STATUS:
+            elif row.kind in NODE_STATUS:
                 given[row.node_execution_id] = row.outputs
         return events, given
 
@@ -219,7 +221,7 @@ def run_event(run: GraphExecution, *, snapshot: bool = False) -> Wire:
 
 def _past_run_event(run: GraphExecution, row: _Row) -> Wire:
     """The run as it was at an event of its own."""
-    status = _RUN_STATUS[row.kind]
+    status = RUN_STATUS[row.kind]
     if status.is_final:
         past = run_with_outputs(run)
     else:
@@ -249,7 +251,7 @@ def _node_event(run: GraphExecution, event: _Event, outputs: _Outputs) -> Wire:
         node_execution_id=row.node_execution_id,
         node_id=row.node_id,
         block_id=row.block_id,
-        status=_NODE_STATUS[row.kind],
+        status=NODE_STATUS[row.kind],
         input_data=input_shown,
         outputs=[(output.pin, output.value) for output in shown],
         output_count=row.outputs,

@@ -7,8 +7,8 @@ from rest_framework import serializers
 from core.api import PaginationSerializer
 from executions.kinds import NodeStatus, Status
 
-_STATUSES = sorted({status.wire for status in Status})
-_NODE_STATUSES = sorted({status.wire for status in NodeStatus})
+# Runs and activations share the contract's one set of names.
+_STATUSES = list(dict.fromkeys(status.wire for status in (*Status, *NodeStatus)))
 
 
 class CredentialsMetaInputSerializer(serializers.Serializer[Any]):
@@ -79,7 +79,7 @@ class NodeExecutionResultSerializer(serializers.Serializer[Any]):
     node_exec_id = serializers.UUIDField()
     node_id = serializers.UUIDField()
     block_id = serializers.CharField()
-    status = serializers.ChoiceField(_NODE_STATUSES)
+    status = serializers.ChoiceField(_STATUSES)
     input_data = serializers.DictField()
     output_data = serializers.DictField(child=serializers.ListField(), help_text="The values that each pin gave.")
     add_time = serializers.DateTimeField()

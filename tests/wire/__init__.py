@@ -1,0 +1,1 @@
+"""What others rely on: the shapes of requests, answers, messages and tasks."""

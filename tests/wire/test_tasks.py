@@ -1,0 +1,10 @@
+"""The names of tasks are how processes of different versions speak to each other."""
+
+from config.celery import app
+from executions import queue
+
+
+def test_every_task_that_is_sent_is_answered() -> None:
+    app.loader.import_default_modules()
+    assert queue.RING == "executions.ring"
+    assert queue.RING in app.tasks
