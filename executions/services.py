@@ -9,9 +9,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from graphs.blocks.registry import BLOCKS
-from graphs.errors import GraphNotFound
-from graphs.services import load_definition
 
 from core import json
 from core.after_commit import run_after_commit
@@ -23,6 +20,9 @@ from executions.checks import input_errors
 from executions.errors import NoSuchRun, NotRunnable, TooDeep
 from executions.kinds import FINAL, EventKind, NodeStatus, Status
 from executions.models import Event, GraphExecution, NodeExecution
+from graphs.blocks.registry import BLOCKS
+from graphs.errors import GraphNotFound
+from graphs.services import load_definition
 
 MAX_DEPTH = 8
 

@@ -6,10 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from accounts.models import User
+from core.ids import uuid7
 from graphs.blocks.registry import BLOCKS
 from graphs.models import Graph, GraphVersion, Link, Node
-
-from core.ids import uuid7
 
 Drawing = Mapping[str, tuple[str, Mapping[str, Any]]]
 

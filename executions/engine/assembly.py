@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from executions.engine.state import Activation
 from graphs import pins
 from graphs.blocks.base import Kind
-
-from executions.engine.state import Activation
 
 
 def input_of(

@@ -11,11 +11,9 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from uuid import UUID
 
-from graphs.blocks.base import BlockError, CallGraph, ChildResult, Context, Effect, Sleep, Suspension
-from graphs.blocks.inputs import check_output, prepare
 from pydantic import BaseModel
 
 from core import json
@@ -29,6 +27,8 @@ from executions.engine.runner import Called, Emitted, Ended, Mailbox, Message, P
 from executions.engine.state import Activation, Output, RunState
 from executions.engine.store import Store
 from executions.kinds import EventKind, NodeStatus, Status
+from graphs.blocks.base import BlockError, CallGraph, ChildResult, Context, Effect, Suspension
+from graphs.blocks.inputs import check_output, prepare
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +40,16 @@ MAX_BACKLOG = 256
 MAX_CLAIMS = 5
 MAX_ERROR = 10_000
 PARK_AFTER = 1.0
+UNKNOWN_OUTCOME = "The worker was lost while this ran: whether it took effect is unknown, so it was not repeated"
 _SCALARS = (str, int, float, bool, type(None))
 
 
 class Surroundings(Protocol):
     """What a driver needs of the engine around it."""
 
-    threads: Executor
+    @property
+    def threads(self) -> Executor:
+        """Where plain generators run that do more than compute."""
 
     async def plan(self, graph_id: UUID, version: int) -> Plan:
         """The plan of a graph version; raises a `DomainError` when this installation cannot run it."""
@@ -91,7 +94,7 @@ class Driver:
     def see(self, wakes: int, *, cancelled: bool) -> None:
         """What the run's row says by now; called from the loop."""
         if cancelled or wakes != self._wakes:
-            self._cancelled = self._cancelled or cancelled
+            self._cancelled |= cancelled
             self._wakes = wakes
             self.poke()
 
@@ -114,6 +117,7 @@ class Driver:
             await self._abandon_tasks()
 
     async def _step(self) -> bool:
+        """One round; true when the run is not ours any more."""
         if self._cancelled:
             await self._terminate()
             return True
@@ -121,19 +125,16 @@ class Driver:
             await self._release()
             return True
         await self._work()
-        if self._cancelled or self._drain_until is not None and not self._tasks:
+        if self._is_ending and not self._tasks:
             return False
-        if self._tasks:
+        if self._tasks or self._wakes_soon():
             await self._listen()
-        elif not self._waiting:
-            self._batch.end(Status.COMPLETED)
-            await self._flush()
-            return True
-        elif self._wakes_soon():
-            await self._listen()
-        else:
+            return False
+        if self._waiting:
             return await self._park()
-        return False
+        self._batch.end(Status.COMPLETED)
+        await self._flush()
+        return True
 
     # Taking a run up
 
@@ -156,10 +157,7 @@ class Driver:
     def _run_again(self, activation: Activation) -> None:
         """The worker that ran this activation is gone."""
         if activation.node.block.effect is Effect.UNSAFE:
-            self._fail(
-                activation,
-                BlockError("The worker was lost while this ran: whether it took effect is unknown, so it was not repeated"),
-            )
+            self._fail(activation, BlockError(UNKNOWN_OUTCOME))
             return
         activation.attempt += 1
         activation.skip = activation.output_count - outputs_before(activation)
@@ -178,13 +176,17 @@ class Driver:
                 break
             if len(self._batch) >= MAX_ROWS or self._loop.time() - self._flushed_at > MAX_DELAY:
                 await self._flush()
-                if self._cancelled or self._drain_until is not None:
+                if self._is_ending:
                     return
         if self._room_owed and self._backlog < MAX_BACKLOG:
             self._mailbox.give_room(self._room_owed)
             self._room_owed = 0
-        if self._admitted or len(self._batch) and not self._may_linger():
+        if self._admitted or (len(self._batch) and not self._may_linger()):
             await self._flush()
+
+    @property
+    def _is_ending(self) -> bool:
+        return self._cancelled or self._drain_until is not None
 
     @property
     def _backlog(self) -> int:
@@ -202,7 +204,7 @@ class Driver:
         block_input = self._prepare(activation)
         if block_input is not None:
             emissions = activation.node.block.run(block_input, self._context(activation))
-            self._in_place.append((activation, iter(emissions)))  # type: ignore[arg-type]  never an async generator
+            self._in_place.append((activation, cast(Iterator[Any], emissions)))
 
     def _begin(self, activation: Activation) -> None:
         """Consume the activation's values, unless it had begun before."""
@@ -257,9 +259,7 @@ class Driver:
     def _accept(self, activation: Activation, emission: Any) -> bool:
         """Take one (pin, value) pair; whether the block may go on."""
         try:
-            pin, value = emission
-            if pin == "error":
-                raise BlockError(str(value))
+            pin, value = _pair(emission)
             check_output(activation.node.block, pin, value)
             if activation.skip:
                 activation.skip -= 1
@@ -267,9 +267,6 @@ class Driver:
                 self._give(activation, pin, value)
         except (BlockError, DomainError) as error:
             self._fail(activation, error)
-            return False
-        except (TypeError, ValueError):
-            self._fail(activation, BlockError(f"Blocks yield (pin, value) pairs, not {emission!r:.80}"))
             return False
         return True
 
@@ -476,6 +473,17 @@ class Driver:
             ),
             time_zone=self.claim.time_zone,
         )
+
+
+def _pair(emission: Any) -> tuple[str, Any]:
+    """The emission as (pin, value); raises `BlockError` when it is none, or when the block says it failed."""
+    match emission:
+        case ("error", message):
+            raise BlockError(str(message))
+        case (str(pin), value):
+            return pin, value
+        case _:
+            raise BlockError(f"Blocks yield (pin, value) pairs, not {emission!r:.80}")
 
 
 def _time(text: str) -> datetime:

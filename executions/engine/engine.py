@@ -20,9 +20,6 @@ import uvloop
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import connection
-from graphs.blocks.base import CallGraph
-from graphs.blocks.registry import BLOCKS
-from graphs.services import load_definition
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
@@ -37,6 +34,9 @@ from executions.engine.rows import Claim, Committed
 from executions.engine.store import Store
 from executions.errors import Fenced
 from executions.kinds import Status
+from graphs.blocks.base import CallGraph
+from graphs.blocks.registry import BLOCKS
+from graphs.services import load_definition
 
 log = logging.getLogger(__name__)
 

@@ -1,16 +1,15 @@
 """Running a block beside the driver: its emissions become messages, at a pace the driver can follow."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor
-from contextlib import aclosing
 from dataclasses import dataclass
 from uuid import UUID
 
-from graphs.blocks.base import Context, Emission, Suspension
 from pydantic import BaseModel
 
 from executions.engine.state import Activation
+from graphs.blocks.base import Context, Emission, Suspension
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ async def run_block(
     suspension: Suspension | None = None
     try:
         emissions = activation.node.block.run(block_input, context)
-        if isinstance(emissions, AsyncGenerator):
+        if isinstance(emissions, AsyncIterator):
             suspension = await _forward(emissions, activation, mailbox)
         else:
             loop = asyncio.get_running_loop()
@@ -104,13 +103,12 @@ async def run_block(
 
 
 async def _forward(
-    emissions: AsyncGenerator[Emission | Suspension], activation: Activation, mailbox: Mailbox
+    emissions: AsyncIterator[Emission | Suspension], activation: Activation, mailbox: Mailbox
 ) -> Suspension | None:
-    async with aclosing(emissions):
-        async for emission in emissions:
-            if isinstance(emission, Suspension):
-                return emission
-            await mailbox.put_emission(Emitted(activation, emission))
+    async for emission in emissions:
+        if isinstance(emission, Suspension):
+            return emission
+        await mailbox.put_emission(Emitted(activation, emission))
     return None
 
 

@@ -12,11 +12,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from graphs import pins
-
 from core.ids import uuid7
 from executions.engine.plan import Plan, PlanLink, PlanNode
 from executions.kinds import NodeStatus
+from graphs import pins
 
 
 @dataclass(eq=False, slots=True)
@@ -60,7 +59,7 @@ class Activation:
     handed_on: int = 0
     held: deque[Output] = field(default_factory=deque)
     skip: int = 0
-    waits: list[dict[str, str]] = field(default_factory=list)
+    waits: list[dict[str, Any]] = field(default_factory=list)
     error: str = ""
     started_at: datetime | None = None
     ended_at: datetime | None = None

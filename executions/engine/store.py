@@ -23,7 +23,7 @@ from executions.engine.rows import Claim, Committed, History
 from executions.errors import Fenced
 from executions.kinds import Status
 
-# QUEUED runs, parked ones whose time has come, those whose worker fell silent, and those this very process lost hold of.
+# Queued runs, parked ones whose time has come, those whose worker fell silent, and those that this process let slip.
 _CLAIMABLE = """
     (status = 'QUEUED'
      OR status IN ('WAITING', 'REVIEW') AND (wake_at <= clock_timestamp() OR cancel_requested_at IS NOT NULL)
@@ -224,13 +224,13 @@ class Store:
         held = [row for row in opened if row["handed_on"] < row["output_count"]]
         return History(
             open=opened,
-            held=await self._all(
-                _HELD, ([row["id"] for row in held], [row["handed_on"] for row in held], run_id)
-            ) if held else [],
+            held=await self._all(_HELD, ([row["id"] for row in held], [row["handed_on"] for row in held], run_id))
+            if held
+            else [],
             fired={row["node_id"]: row["fired"] for row in await self._all(_FIRED, (run_id,))},
-            kept={
-                row["node_id"]: row["input_data"] for row in await self._all(_KEPT, (run_id, list(static_nodes)))
-            } if static_nodes else {},
+            kept={row["node_id"]: row["input_data"] for row in await self._all(_KEPT, (run_id, list(static_nodes)))}
+            if static_nodes
+            else {},
             tokens=await self._all(_TOKENS, (run_id,)),
         )
 
@@ -252,7 +252,7 @@ class Store:
         return {row["id"]: row for row in await self._all(_LOOK, (list(held), list(held.values())))}
 
     async def claimable(self, held: Sequence[UUID], limit: int, patience: float) -> list[UUID]:
-        """Runs that should be driven and are not; queued ones only after `patience` seconds, for the doorbell is quick."""
+        """Runs that should be driven and are not; queued ones only after `patience` seconds: the doorbell is quick."""
         arguments = {"held": list(held), "limit": limit, "patience": patience, "owner": self._owner}
         return [row["id"] for row in await self._all(_SWEEP, arguments)]
 

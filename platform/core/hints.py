@@ -31,6 +31,8 @@ class Hints:
 
     async def _send_waiting(self) -> None:
         layer = get_channel_layer()
+        if layer is None:
+            return
         while self._waiting:
             key = next(iter(self._waiting))
             message = self._waiting.pop(key)

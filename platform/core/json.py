@@ -6,6 +6,7 @@ message that names the cause, so that a hostile value never reaches a transactio
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -30,9 +31,9 @@ def encode(value: Any) -> bytes:
         encoded = orjson.dumps(value, default=_default, option=_OPTIONS)
     except orjson.JSONEncodeError as error:
         encoded = _encode_wide_integers(value, error)
-    # orjson writes NaN as null and NUL as \u0000: only texts with either need the slow look.
+    # orjson writes NaN as null and NUL as \\u0000: only texts with either need the slow look.
     if b"\\u0000" in encoded or b"null" in encoded:
-        _check(value, 0)
+        _check(value)
     return encoded
 
 
@@ -61,21 +62,25 @@ def _encode_wide_integers(value: Any, error: Exception) -> bytes:
         raise NotStorable(f"The value cannot be stored as JSON: {problem}") from None
 
 
-def _check(value: Any, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise NotStorable(f"The value is nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, str):
-        if "\0" in value:
-            raise NotStorable("Text with a NUL character cannot be stored")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise NotStorable(f"{value} is not a JSON number")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _check(key, depth + 1)
-            _check(item, depth + 1)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for item in value:
-            _check(item, depth + 1)
-    elif hasattr(value, "model_dump"):
-        _check(value.model_dump(), depth + 1)
+def _check(value: Any) -> None:
+    pending = [(value, 0)]
+    while pending:
+        item, depth = pending.pop()
+        if isinstance(item, str):
+            if "\0" in item:
+                raise NotStorable("Text with a NUL character cannot be stored")
+        elif isinstance(item, float):
+            if not math.isfinite(item):
+                raise NotStorable(f"{item} is not a JSON number")
+        elif depth > MAX_DEPTH:
+            raise NotStorable(f"The value is nested deeper than {MAX_DEPTH} levels")
+        else:
+            pending.extend((inner, depth + 1) for inner in _inside(item))
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if hasattr(value, "model_dump"):
+        value = value.model_dump()
+    if isinstance(value, dict):
+        return [*value.keys(), *value.values()]
+    return value if isinstance(value, (list, tuple, set, frozenset)) else ()

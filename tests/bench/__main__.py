@@ -7,9 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from config.embedded import Embedded, paths
 from rich.console import Console
 from rich.table import Table
+
+from config.embedded import Embedded, paths
 
 
 def main() -> None:
@@ -59,11 +60,11 @@ def _measure(rounds: int) -> None:
             for _ in range(rounds):
                 for contender in contenders:
                     figures.setdefault((workload.name, contender.name), []).append(workload.once(contender))
-            print(f"measured: {workload.name}", file=sys.stderr)
+            sys.stderr.write(f"measured: {workload.name}\n")
     finally:
         for contender in started:
             contender.stop()
-    table = Table(title=f"Median (least – most) of {rounds} interleaved rounds, {os.cpu_count()} processors")
+    table = Table(title=f"Median (least to most) of {rounds} interleaved rounds, {os.cpu_count()} processors")
     table.add_column("workload")
     for contender in contenders:
         table.add_column(contender.name, justify="right")
@@ -74,7 +75,7 @@ def _measure(rounds: int) -> None:
 
 
 def _cell(values: list[float]) -> str:
-    return f"{statistics.median(values):.1f} ({min(values):.1f} – {max(values):.1f})"
+    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
 if __name__ == "__main__":

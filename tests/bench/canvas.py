@@ -5,10 +5,13 @@ import tempfile
 from pathlib import Path
 
 from celery import Celery, chain, chord
+from celery.result import AsyncResult
 
 from tests.bench.processes import celery_worker
 
-app = Celery("canvas", broker=os.environ["BENCH_BROKER_URL"], backend=os.environ["BENCH_BROKER_URL"], set_as_current=False)
+BROKER_URL = os.environ["BENCH_BROKER_URL"]
+
+app = Celery("canvas", broker=BROKER_URL, backend=BROKER_URL, set_as_current=False)
 app.conf.update(
     task_acks_late=True,
     worker_prefetch_multiplier=4,
@@ -57,11 +60,11 @@ class Canvas:
         for result in [self._submit(nodes) for _ in range(runs)]:
             _wait(result, nodes + 1)
 
-    def _submit(self, nodes: int):  # type: ignore[no-untyped-def]
+    def _submit(self, nodes: int) -> AsyncResult[int]:
         return chain(add_one.s(1), *[add_one.s() for _ in range(nodes - 1)]).apply_async()
 
 
-def _wait(result, expected: int) -> None:  # type: ignore[no-untyped-def]
+def _wait(result: AsyncResult[int], expected: int) -> None:
     found = result.get(timeout=60, interval=0.005)
     if found != expected:
         raise AssertionError(f"The canvas gave {found}, not {expected}")

@@ -104,6 +104,12 @@ def walk(run: int, shape: str, size: int) -> None:
     here.redis.lpush(f"floor:{run}", result)
 
 
+def _new_run() -> int:
+    row = here.database.execute("INSERT INTO floor_run (status, input) VALUES (0, '1') RETURNING id").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 class Floor:
     """One message a run, one commit a wave, prefork 2."""
 
@@ -134,9 +140,9 @@ class Floor:
             self._wait(run)
 
     def _submit(self, shape: str, size: int) -> int:
-        row = here.database.execute("INSERT INTO floor_run (status, input) VALUES (0, '1') RETURNING id").fetchone()
-        walk.delay(row[0], shape, size)
-        return row[0]
+        run = _new_run()
+        walk.delay(run, shape, size)
+        return run
 
     def _wait(self, run: int) -> None:
         if here.redis.brpop([f"floor:{run}"], 60) is None:
@@ -158,17 +164,13 @@ class Commits:
 
     def chain(self, nodes: int) -> None:
         """Keep the rows of one chain."""
-        Walk(self._run()).chain(nodes)
+        Walk(_new_run()).chain(nodes)
 
     def fan(self, width: int) -> None:
         """Keep the rows of one fan."""
-        Walk(self._run()).fan(width)
+        Walk(_new_run()).fan(width)
 
     def burst(self, runs: int, nodes: int) -> None:
         """Keep the rows of many chains."""
         for _ in range(runs):
             self.chain(nodes)
-
-    def _run(self) -> int:
-        row = here.database.execute("INSERT INTO floor_run (status, input) VALUES (0, '1') RETURNING id").fetchone()
-        return int(row[0])

@@ -3,14 +3,16 @@
 import asyncio
 import tempfile
 import threading
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
-from accounts.models import User
 from channels.layers import get_channel_layer
 from django.db import connection
 
+from accounts.models import User
 from executions import events, services
 from executions.kinds import FINAL
 from tests.drawing import Drawn, draw
@@ -78,7 +80,7 @@ class Taskloom:
 
         return self._known(("fan", width), make)
 
-    def _known(self, key: tuple[str, int], make) -> Drawn:  # type: ignore[no-untyped-def]
+    def _known(self, key: tuple[str, int], make: Callable[[], Drawn]) -> Drawn:
         if key not in self._drawn:
             self._drawn[key] = make()
             self._ends.watch(self._user.pk, self._drawn[key].id)
@@ -95,7 +97,7 @@ class _Ends:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._layer = get_channel_layer()
+        self._layer: Any = get_channel_layer()
         self._channel = ""
 
     def start(self) -> None:
@@ -116,7 +118,7 @@ class _Ends:
             if hint["run_id"] in missing and _has_ended(hint["run_id"]):
                 missing.discard(hint["run_id"])
 
-    def _await(self, awaitable):  # type: ignore[no-untyped-def]
+    def _await(self, awaitable: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(awaitable, self._loop).result(60)
 
 

@@ -6,11 +6,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from accounts.models import User
 
+from accounts.models import User
 from executions import services
 from executions.engine.engine import Engine
-from executions.models import FINAL, GraphExecution
+from executions.kinds import FINAL
+from executions.models import GraphExecution
 from tests.drawing import Drawn
 
 Run = Callable[..., GraphExecution]
@@ -39,7 +40,10 @@ def run(owner: User, engine: Engine) -> Run:
 
 def ended(run_id: UUID, timeout: float = 10) -> GraphExecution:
     """The run once it has ended."""
-    return eventually(lambda: GraphExecution.objects.filter(pk=run_id, status__in=FINAL).first(), timeout)
+    run: GraphExecution = eventually(
+        lambda: GraphExecution.objects.filter(pk=run_id, status__in=FINAL).first(), timeout
+    )
+    return run
 
 
 def eventually(question: Callable[[], Any], timeout: float = 10) -> Any:

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from accounts.models import User
 
+from accounts.models import User
 from executions.kinds import NodeStatus, Status
 from executions.models import Event, GraphExecution, NodeExecution, NodeOutput, Token
 from tests.drawing import Drawn, draw

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from accounts.models import User
 from django.db import connection
 
+from accounts.models import User
 from executions import services
 from executions.engine.engine import Engine
 from executions.engine.store import Store
-from executions.kinds import NodeStatus, Status
+from executions.kinds import Status
 from executions.models import Event, GraphExecution, NodeExecution
 from tests.drawing import Drawn, draw
 from tests.executions.conftest import ended, eventually

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from graphs.blocks.base import Block, BlockInput, BlockOutput, Category, Context, Effect, Emissions, Example
-from graphs.definition import GraphDefinition, LinkDefinition, NodeDefinition
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.ids import uuid7
 from executions.engine.plan import Plan, compile_plan
 from executions.engine.state import Activation, Output, RunState, Token
+from graphs.blocks.base import Block, BlockInput, BlockOutput, Category, Context, Effect, Emissions, Example
+from graphs.definition import GraphDefinition, LinkDefinition, NodeDefinition
 
 
 class Anything(Block):
@@ -154,10 +154,8 @@ def test_what_is_left_is_the_same_after_a_crash(gifts: list[tuple[str, int]], cr
     resumed.restore(fired, {graph.ids["join"]: before[-1].values} if before else {})
     resumed.restore_open(play.begun.values())
     resumed.start()
-    resumed.restore_tokens(
-        (Token(t.source_id, t.ordinal, t.link, t.position, stored=True), "out", given_to[sources[t.source_id]][t.ordinal])
-        for t in left
-    )
+    stored = [Token(t.source_id, t.ordinal, t.link, t.position, stored=True) for t in left]
+    resumed.restore_tokens((token, "out", given_to[sources[token.source_id]][token.ordinal]) for token in stored)
     play.state = resumed
     for node, value in gifts[crash_at:]:
         play.give(node, value)

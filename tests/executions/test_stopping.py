@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import pytest
-from accounts.models import User
 
+from accounts.models import User
+from core.ids import uuid7
 from executions import services
 from executions.engine.engine import Engine
 from executions.errors import NoSuchRun
 from executions.kinds import NodeStatus, Status
 from executions.models import GraphExecution, NodeExecution
-from core.ids import uuid7
 from tests.drawing import Drawn, draw
 from tests.executions.conftest import ended, eventually
 from tests.executions.test_engine import calling, kinds
@@ -85,7 +85,8 @@ def test_a_child_that_is_stopped_alone_is_an_error_of_its_parent(owner: User, en
     services.stop_run(child.pk)
     parent = ended(run.pk, timeout=5)
     assert parent.status == Status.COMPLETED
-    assert NodeExecution.objects.get(run=run.pk).error == f"The run {child.pk} of the graph {inner.id} ended as TERMINATED"
+    message = f"The run {child.pk} of the graph {inner.id} ended as TERMINATED"
+    assert NodeExecution.objects.get(run=run.pk).error == message
 
 
 def test_stopping_an_ended_run_changes_nothing(owner: User, engine: Engine) -> None:
