@@ -167,7 +167,11 @@ class BlockError(Exception):
 
 
 class BadInput(BlockError):
-    """A value on an input pin cannot be used; the message names each pin and what is wrong with it."""
+    """A value on an input pin cannot be used; `pins` says of each pin what is wrong with it, the message all of it."""
+
+    def __init__(self, message: str, pins: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.pins = pins
 
 
 class BadOutput(BlockError):

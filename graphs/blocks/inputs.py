@@ -48,7 +48,9 @@ def prepare(block: Block, data: Mapping[str, Any]) -> BaseModel:
             return block.Input.model_validate(converted)
         except ValidationError as error:
             problems = error.errors(include_url=False, include_context=False)
-    raise BadInput(_explain(block, problems, refused))
+    wrong = _complaints(problems, refused)
+    told = "; ".join(f"'{pin}': {reason}" for pin, reason in wrong.items())
+    raise BadInput(f"Input of {block.name}: {told}", wrong)
 
 
 def check_output(block: Block, pin: str, value: Any) -> None:
@@ -194,13 +196,14 @@ def _output_validators(block: Block) -> dict[str, TypeAdapter[Any] | None]:
     }
 
 
-def _explain(block: Block, problems: list[ErrorDetails], refused: Mapping[str, str]) -> str:
+def _complaints(problems: list[ErrorDetails], refused: Mapping[str, str]) -> dict[str, str]:
+    """What is wrong, by pin."""
     told = dict(refused)
     for problem in problems:
         pin = str(problem["loc"][0]) if problem["loc"] else "input"
         missing = problem["type"] == "missing" and len(problem["loc"]) == 1
         told.setdefault(pin, "a value is required" if missing else _complaint(problem, problem["loc"][1:]))
-    return f"Input of {block.name}: " + "; ".join(f"'{pin}': {reason}" for pin, reason in told.items())
+    return told
 
 
 def _first(error: ValidationError) -> str:

@@ -27,6 +27,7 @@ OWN_MODULES = (
     "graphs.blocks.interface",
     "graphs.blocks.lists",
     "graphs.blocks.logic",
+    "graphs.blocks.patterns",
     "graphs.blocks.sampling",
     "graphs.blocks.templates",
     "graphs.blocks.text",
