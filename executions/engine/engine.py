@@ -23,6 +23,7 @@ from django.db import connection
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
+from core import http
 from core.errors import DomainError
 from core.hints import Hints
 from core.ids import uuid7
@@ -92,6 +93,7 @@ class Engine:
             caretaker.cancel()
         await asyncio.gather(*caretakers, return_exceptions=True)
         await self._store.close()
+        await http.close()
         self.threads.shutdown(wait=False, cancel_futures=True)
 
     async def _open_store(self) -> None:
