@@ -320,5 +320,8 @@ def _check_start(node: NodeLike, findings: Findings, inputs: Mapping[str, Any], 
         return
     try:
         prepare(block, pins.merge(values))
-    except (BadInput, BadPath) as error:
-        findings.add(node, "value" if block.kind is Kind.INPUT else "input", str(error))
+    except BadInput as error:
+        for pin, message in error.pins.items():
+            findings.add(node, pin, message[:1].upper() + message[1:])
+    except BadPath as error:
+        findings.add(node, next(name for name in values if pins.is_dynamic(name)), str(error))

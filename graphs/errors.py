@@ -48,20 +48,6 @@ class GraphInvalid(Invalid):
         )
 
 
-class GraphNotRunnable(Invalid):
-    """The graph cannot run like this, so no run was started."""
-
-    hint: ClassVar[str] = "Give each pin that is named a value: a constant, a link or an input of the run."
-
-    def __init__(self, problems: Sequence[str], node_errors: "NodeErrors") -> None:
-        message = _first_of([*problems, *_told(node_errors)])
-        super().__init__(
-            message,
-            detail={"type": "validation_error", "message": message, "node_errors": node_errors},
-            node_errors=node_errors,
-        )
-
-
 def _told(node_errors: Mapping[str, Mapping[str, str]]) -> list[str]:
     return [
         f"Node {node_id}, {pin}: {message}" for node_id, pins in node_errors.items() for pin, message in pins.items()

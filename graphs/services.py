@@ -12,7 +12,7 @@ from graphs import checks
 from graphs.blocks.base import Kind
 from graphs.blocks.registry import BLOCKS
 from graphs.definition import GraphDefinition, LinkDefinition, NodeDefinition
-from graphs.errors import GraphIdMismatch, GraphInvalid, GraphNotFound, GraphNotRunnable, UnknownBlock
+from graphs.errors import GraphIdMismatch, GraphInvalid, GraphNotFound, UnknownBlock
 from graphs.models import Graph, GraphVersion, GraphVersionQuerySet, Link, Node
 from graphs.pinouts import NodeLike
 from graphs.placing import Place, draw, place
@@ -95,30 +95,6 @@ def export_graph(version: GraphVersion) -> dict[str, Any]:
 
 
 # --- Checking ---------------------------------------------------------------------------------------------------
-
-
-def check_runnable(
-    graph: GraphDefinition,
-    *,
-    inputs: Mapping[str, Any],
-    masks: checks.Masks | None = None,
-    find_credentials: checks.FindCredentials | None = None,
-) -> frozenset[UUID]:
-    """Make sure that a run of `graph` can start; return the nodes it leaves out for want of optional credentials.
-
-    `inputs` are the run's inputs by name, `masks` values for single nodes by node id and pin.
-    Raises `GraphNotRunnable` with everything that stands in the way.
-    """
-    flaws = checks.check_structure(graph)
-    if flaws:
-        located = {flaw.node_id: {flaw.pin or flaw.type: flaw.message} for flaw in flaws if flaw.node_id}
-        raise GraphNotRunnable([flaw.message for flaw in flaws if not flaw.node_id], located)
-    findings = checks.check_run(graph, inputs=inputs, masks=masks, find_credentials=find_credentials)
-    for node in _nodes_calling_nothing(graph):
-        findings.add(node, "graph_id", "There is no such version of a graph of yours to call")
-    if findings.problems or findings.node_errors:
-        raise GraphNotRunnable(findings.problems, findings.node_errors)
-    return frozenset(UUID(node_id) for node_id in findings.nodes_to_skip)
 
 
 def _check_drafts(drafts: Iterable[Draft]) -> None:
@@ -287,12 +263,3 @@ def _reached(start: GraphVersion, known: Mapping[GraphKey, GraphVersion]) -> lis
                 reached[key] = known[key]
                 frontier.append(known[key])
     return list(reached.values())
-
-
-def _nodes_calling_nothing(graph: GraphDefinition) -> list[NodeDefinition]:
-    calls = [(node, _call(node)) for node in graph.nodes if BLOCKS.get(node.block_id).kind is Kind.AGENT]
-    known = {
-        (row.graph_id, row.version)
-        for row in _rows({key for _, key in calls if key}, {graph.owner_id}).prefetch_related(None)
-    }
-    return [node for node, key in calls if key not in known]

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import Client
 
 import graphs
 from accounts.models import User
 from graphs import services
+from graphs.checks import Findings, check_run
 from graphs.models import GraphVersion
 from graphs.schemas import GraphDraft
 from graphs.stripping import strip_node
@@ -34,7 +36,7 @@ def test_an_example_can_be_imported_and_run_with_its_inputs(name: str, user: Use
     examples = content(name, ".expected")["examples"]
     assert len(examples) >= 2
     for example in examples:
-        assert services.check_runnable(definition, inputs=example["inputs"]) == frozenset()
+        assert check_run(definition, inputs=example["inputs"]) == Findings()
         assert example["outputs"].keys() <= outputs
     assert GraphVersion.objects.count() == 1 + len(content(name).get("sub_graphs", []))
 
@@ -51,3 +53,9 @@ def test_an_example_explains_itself(name: str) -> None:
     draft = GraphDraft.model_validate(content(name))
     assert draft.name
     assert draft.description.endswith(".")
+
+
+def test_the_sample_feed_is_served(client: Client) -> None:
+    answer = client.get("/static/examples/feed.json")
+    assert answer["Content-Type"] == "application/json"
+    assert len(json.loads(b"".join(answer))["items"]) == 5

@@ -2,7 +2,7 @@
 
 import threading
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from django.db import connection, connections
@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import User
 from graphs import services
 from graphs.definition import GraphDefinition, LinkDefinition, NodeDefinition
-from graphs.errors import GraphInvalid, GraphNotFound, GraphNotRunnable
+from graphs.errors import GraphInvalid, GraphNotFound
 from graphs.models import Graph, GraphVersion, Link, Node
 from graphs.schemas import GraphDraft
 from tests import make
@@ -203,37 +203,3 @@ def test_versions_saved_at_the_same_time_get_numbers_of_their_own() -> None:
     assert sorted(GraphVersion.objects.values_list("version", flat=True)) == [1, 2, 3, 4, 5]
     graph = Graph.objects.get()
     assert (graph.latest_version, graph.active_version) == (5, 5)
-
-
-def test_a_runnable_graph_skips_nothing(user: User) -> None:
-    version = make.a_graph(user)
-    assert services.check_runnable(services.load_definition(version.graph_id, 1), inputs={}) == frozenset()
-
-
-def test_what_stands_in_the_way_of_a_run_is_told_by_node_and_pin(user: User) -> None:
-    version = make.a_graph(user, make.a_drawing({"sum": ("Calculator", {"operation": "Add", "a": 1})}))
-    (node,) = version.nodes.all()
-    with pytest.raises(GraphNotRunnable) as refusal:
-        services.check_runnable(services.load_definition(version.graph_id, 1), inputs={})
-    errors = {str(node.pk): {"b": "This field is required"}}
-    message = f"Node {node.pk}, b: This field is required"
-    assert refusal.value.message == message
-    assert refusal.value.data["detail"] == {"type": "validation_error", "message": message, "node_errors": errors}
-
-
-def test_a_block_that_was_uninstalled_stands_in_the_way_of_a_run() -> None:
-    node = NodeDefinition(UUID(MINE), "gone")
-    graph = GraphDefinition(UUID(MINE), 1, UUID(MINE), "old", (node,), ())
-    with pytest.raises(GraphNotRunnable, match="there is no block 'gone'"):
-        services.check_runnable(graph, inputs={})
-
-
-def test_a_call_of_another_owners_graph_stands_in_the_way_of_a_run(user: User) -> None:
-    foreign = make.a_graph(make.a_user())
-    version = make.a_graph(user, caller((str(foreign.graph_id), 1)))
-    (node,) = version.nodes.all()
-    with pytest.raises(GraphNotRunnable) as refusal:
-        services.check_runnable(services.load_definition(version.graph_id, 1), inputs={})
-    assert refusal.value.data["node_errors"] == {
-        str(node.pk): {"graph_id": "There is no such version of a graph of yours to call"}
-    }
