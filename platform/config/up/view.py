@@ -1,6 +1,7 @@
 """A run as a table that changes while it runs: one row per node."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from rich.console import RenderableType
@@ -20,10 +21,11 @@ _WIDEST_VALUE = 60
 
 @dataclass
 class NodeRow:
-    """What is known of one node: its executions by id, and the last value on each of its pins."""
+    """What is known of one node: its executions by id, how long each took, and the last value on each of its pins."""
 
     title: str
     executions: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -48,29 +50,43 @@ class RunView:
         if "node_id" not in event:
             self.status = event["status"]
             return
-        row = self._rows.setdefault(event["node_id"], NodeRow(f"node of a called graph {event['node_id'][:8]}"))
+        row = self.row_of(event)
         row.executions[event["node_exec_id"]] = event["status"]
+        row.seconds[event["node_exec_id"]] = seconds_of(event)
         for pin, values in (event.get("output_data") or {}).items():
             if values:
                 row.outputs[pin] = values[-1]
+
+    def row_of(self, event: dict[str, Any]) -> NodeRow:
+        """The row of the node that an event is about."""
+        return self._rows.setdefault(event["node_id"], NodeRow(f"node of a called graph {event['node_id'][:8]}"))
 
     def __rich__(self) -> RenderableType:
         table = Table(title=Text(f"{self._title}: {self.status}", style=_STYLES.get(self.status, "")), expand=False)
         table.add_column("node")
         table.add_column("status")
         table.add_column("times", justify="right")
+        table.add_column("seconds", justify="right")
         table.add_column("last output", no_wrap=True, max_width=_WIDEST_VALUE)
         for row in self._rows.values():
             status = Text(row.status, style=_STYLES.get(row.status, "dim"))
-            table.add_row(Text(row.title), status, str(len(row.executions)), Text(_outputs(row.outputs)))
+            seconds = f"{sum(row.seconds.values()):.3f}"
+            table.add_row(Text(row.title), status, str(len(row.executions)), seconds, Text(shown_outputs(row.outputs)))
         return table
+
+
+def seconds_of(event: dict[str, Any]) -> float:
+    """How long the activation has taken by this event."""
+    start, end = event.get("start_time"), event.get("end_time") or event.get("at")
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds() if start and end else 0.0
+
+
+def shown_outputs(outputs: dict[str, Any]) -> str:
+    """The last value on each pin, in few characters."""
+    return "  ".join(f"{pin}={value!r}" for pin, value in outputs.items())[: 2 * _WIDEST_VALUE]
 
 
 def _title(node: dict[str, Any], block_names: dict[str, str]) -> str:
     block = block_names.get(node["block_id"], node["block_id"]).removesuffix("Block")
     name = (node.get("metadata") or {}).get("customized_name") or (node.get("input_default") or {}).get("name")
     return f"{name} ({block})" if name else block
-
-
-def _outputs(outputs: dict[str, Any]) -> str:
-    return "  ".join(f"{pin}={value!r}" for pin, value in outputs.items())[: 2 * _WIDEST_VALUE]
