@@ -34,7 +34,7 @@ def run_command(owner: User, monkeypatch: pytest.MonkeyPatch) -> RunGraph:
         except SystemExit as leaving:
             return int(str(leaving.code))
         except CommandError as error:
-            print(error, file=sys.stderr)
+            sys.stderr.write(str(error))
             return error.returncode
         return 0
 
@@ -153,8 +153,10 @@ def test_a_run_that_takes_too_long_is_stopped(run_command: RunGraph, save: Calla
 def test_on_a_machine_where_nothing_runs_it_starts_what_it_needs(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in {"DATABASE_URL", "REDIS_URL"}}
     environment |= {"TASKLOOM_HOME": str(tmp_path / "home"), "DJANGO_SETTINGS_MODULE": "config.settings"}
+    example = json.loads((ROOT / "graphs/examples/running_total.expected.json").read_text())["examples"][0]
     command = [sys.executable, "manage.py", "run_graph", "graphs/examples/running_total.json", "--json"]
+    for name, value in example["inputs"].items():
+        command += ["--input", f"{name}={json.dumps(value)}"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    expected = json.loads((ROOT / "graphs/examples/running_total.expected.json").read_text())
-    assert json.loads(done.stdout)["outputs"] == expected["examples"][0]["outputs"]
+    assert json.loads(done.stdout)["outputs"] == example["outputs"]
