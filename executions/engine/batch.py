@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from core import json
 from executions.engine.state import Activation, Output, Token
 from executions.kinds import EventKind, NodeStatus, Status
@@ -78,47 +80,30 @@ class Batch:
         self.status, self.error_code, self.error = status, error_code, error
         self.events.append(EventRow(EventKind[f"RUN_{status}"]))
 
-    def arguments(self) -> dict[str, Any]:
-        """The batch as the columns that the store's one statement unnests."""
-        nodes = list(self.nodes.values())
-        tokens = [token for token in self.tokens if not token.spent]
-        return {
-            "events": len(self.events),
-            "event_kinds": [event.kind.value for event in self.events],
-            "event_nodes": [event.node_execution_id for event in self.events],
-            "event_outputs": [event.outputs for event in self.events],
-            "ids": [node.id for node in nodes],
-            "node_ids": [node.node.id for node in nodes],
-            "block_ids": [node.node.block.id for node in nodes],
-            "ordinals": [node.ordinal for node in nodes],
-            "statuses": [node.status.value for node in nodes],
-            "attempts": [node.attempt for node in nodes],
-            "inputs": ["{}" if node.stored else _text(node.input_data) for node in nodes],
-            "output_counts": [node.output_count for node in nodes],
-            "handed_on": [node.handed_on for node in nodes],
-            "waits": [_text(node.waits) if node.waits else "[]" for node in nodes],
-            "errors": [node.error for node in nodes],
-            "started": [node.started_at for node in nodes],
-            "ended": [node.ended_at for node in nodes],
-            "output_nodes": [activation.id for activation, _ in self.outputs],
-            "output_ordinals": [output.ordinal for _, output in self.outputs],
-            "output_pins": [output.pin for _, output in self.outputs],
-            "output_values": [output.encoded.decode() for _, output in self.outputs],
-            "token_sources": [token.source_id for token in tokens],
-            "token_ordinals": [token.ordinal for token in tokens],
-            "token_links": [token.link.id for token in tokens],
-            "token_positions": [token.position for token in tokens],
-            "spent_sources": [token.source_id for token in self.spent],
-            "spent_ordinals": [token.ordinal for token in self.spent],
-            "spent_links": [token.link.id for token in self.spent],
-            "status": self.status.value,
-            "wake_at": self.wake_at,
-            "error_code": self.error_code,
-            "error": self.error,
-            "node_count": self.node_count,
-            "node_error_count": self.node_error_count,
-            "node_seconds": self.node_seconds,
-        }
+    def document(self) -> bytes:
+        """The rows as one JSON document, which the store's one statement takes apart again."""
+        return orjson.dumps(
+            {
+                "nodes": [_node_row(node) for node in self.nodes.values()],
+                "outputs": [
+                    {
+                        "node": activation.id,
+                        "ordinal": output.ordinal,
+                        "pin": output.pin,
+                        "value": orjson.Fragment(output.encoded),
+                    }
+                    for activation, output in self.outputs
+                ],
+                "tokens": [
+                    {**_token_key(token), "position": token.position} for token in self.tokens if not token.spent
+                ],
+                "spent": [_token_key(token) for token in self.spent],
+                "events": [
+                    {"kind": event.kind, "node": event.node_execution_id, "outputs": event.outputs}
+                    for event in self.events
+                ],
+            }
+        )
 
     def mark_stored(self) -> None:
         """The batch was committed: its rows exist now."""
@@ -128,5 +113,24 @@ class Batch:
             token.stored = not token.spent
 
 
-def _text(value: Any) -> str:
-    return json.encode(value).decode()
+def _node_row(node: Activation) -> dict[str, Any]:
+    return {
+        "id": node.id,
+        "node_id": node.node.id,
+        "block_id": node.node.block.id,
+        "ordinal": node.ordinal,
+        "status": node.status,
+        "attempt": node.attempt,
+        # Written when the row is inserted and never again.
+        "input": {} if node.stored else orjson.Fragment(json.encode(node.input_data)),
+        "output_count": node.output_count,
+        "handed_on": node.handed_on,
+        "waits": node.waits,
+        "error": node.error,
+        "started_at": node.started_at,
+        "ended_at": node.ended_at,
+    }
+
+
+def _token_key(token: Token) -> dict[str, Any]:
+    return {"source": token.source_id, "ordinal": token.ordinal, "link": token.link.id}

@@ -15,7 +15,7 @@ import psycopg
 from django.conf import settings
 from django.db import connections
 from psycopg.rows import dict_row
-from psycopg.types.json import set_json_loads
+from psycopg.types.json import Jsonb, set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
 from executions.engine.batch import Batch
@@ -66,37 +66,32 @@ WITH own AS (
     INSERT INTO executions_nodeexecution (
         id, run_id, node_id, block_id, ordinal, status, attempt, started_fence, input_data, output_count, handed_on,
         waits, error, started_at, ended_at)
-    SELECT n.id, own.id, n.node_id, n.block_id, n.ordinal, n.status, n.attempt, own.fence, n.input::jsonb,
-        n.output_count, n.handed_on, n.waits::jsonb, n.error, n.started, n.ended
-    FROM own, unnest(
-        %(ids)s::uuid[], %(node_ids)s::uuid[], %(block_ids)s::text[], %(ordinals)s::int[], %(statuses)s::text[],
-        %(attempts)s::int[], %(inputs)s::text[], %(output_counts)s::int[], %(handed_on)s::int[], %(waits)s::text[],
-        %(errors)s::text[], %(started)s::timestamptz[], %(ended)s::timestamptz[]
-    ) AS n(id, node_id, block_id, ordinal, status, attempt, input, output_count, handed_on, waits, error,
-           started, ended)
+    SELECT n.id, own.id, n.node_id, n.block_id, n.ordinal, n.status, n.attempt, own.fence, n.input, n.output_count,
+        n.handed_on, n.waits, n.error, n.started_at, n.ended_at
+    FROM own, jsonb_to_recordset(%(rows)s -> 'nodes') AS n(
+        id uuid, node_id uuid, block_id text, ordinal int, status text, attempt int, input jsonb, output_count int,
+        handed_on int, waits jsonb, error text, started_at timestamptz, ended_at timestamptz)
     ON CONFLICT (id) DO UPDATE SET
         status = excluded.status, attempt = excluded.attempt, started_fence = excluded.started_fence,
         output_count = excluded.output_count, handed_on = excluded.handed_on, waits = excluded.waits,
         error = excluded.error, started_at = excluded.started_at, ended_at = excluded.ended_at
 ), outputs AS (
     INSERT INTO executions_nodeoutput (run_id, node_execution_id, ordinal, pin, value)
-    SELECT own.id, o.node, o.ordinal, o.pin, o.value::jsonb
-    FROM own, unnest(%(output_nodes)s::uuid[], %(output_ordinals)s::int[], %(output_pins)s::text[],
-                     %(output_values)s::text[]) AS o(node, ordinal, pin, value)
+    SELECT own.id, o.node, o.ordinal, o.pin, COALESCE(o.value, 'null')
+    FROM own, jsonb_to_recordset(%(rows)s -> 'outputs') AS o(node uuid, ordinal int, pin text, value jsonb)
 ), tokens AS (
     INSERT INTO executions_token (run_id, source_id, ordinal, link_id, position)
     SELECT own.id, t.source, t.ordinal, t.link, t.position
-    FROM own, unnest(%(token_sources)s::uuid[], %(token_ordinals)s::int[], %(token_links)s::uuid[],
-                     %(token_positions)s::bigint[]) AS t(source, ordinal, link, position)
+    FROM own, jsonb_to_recordset(%(rows)s -> 'tokens') AS t(source uuid, ordinal int, link uuid, position bigint)
 ), spent AS (
-    DELETE FROM executions_token USING own, unnest(
-        %(spent_sources)s::uuid[], %(spent_ordinals)s::int[], %(spent_links)s::uuid[]) AS t(source, ordinal, link)
+    DELETE FROM executions_token
+    USING own, jsonb_to_recordset(%(rows)s -> 'spent') AS t(source uuid, ordinal int, link uuid)
     WHERE executions_token.run_id = own.id AND executions_token.source_id = t.source
         AND executions_token.ordinal = t.ordinal AND executions_token.link_id = t.link
 ), events AS (
     INSERT INTO executions_event (run_id, seq, kind, node_execution_id, outputs)
     SELECT own.id, own.head_seq - %(events)s + e.place, e.kind, e.node, e.outputs
-    FROM own, unnest(%(event_kinds)s::text[], %(event_nodes)s::uuid[], %(event_outputs)s::int[])
+    FROM own, ROWS FROM (jsonb_to_recordset(%(rows)s -> 'events') AS (kind text, node uuid, outputs int))
         WITH ORDINALITY AS e(kind, node, outputs, place)
 ), parent AS (
     UPDATE executions_graphexecution AS p SET
@@ -210,9 +205,23 @@ class Store:
 
     async def commit(self, claim: Claim, wakes: int, batch: Batch) -> Committed:
         """Write a batch whole, renewing the lease; raises `Fenced` when the run belongs to another by now."""
-        arguments = batch.arguments()
-        arguments |= {"run": claim.run_id, "fence": claim.fence, "parent": claim.parent_id, "wakes": wakes}
-        row = await self._one(_COMMIT, {**arguments, "lease": settings.LEASE_SECONDS})
+        arguments = {
+            "run": claim.run_id,
+            "fence": claim.fence,
+            "parent": claim.parent_id,
+            "wakes": wakes,
+            "lease": settings.LEASE_SECONDS,
+            "rows": Jsonb(batch.document(), dumps=_as_is),
+            "events": len(batch.events),
+            "status": batch.status.value,
+            "wake_at": batch.wake_at,
+            "error_code": batch.error_code,
+            "error": batch.error,
+            "node_count": batch.node_count,
+            "node_error_count": batch.node_error_count,
+            "node_seconds": batch.node_seconds,
+        }
+        row = await self._one(_COMMIT, arguments)
         if row is None:
             raise Fenced
         batch.mark_stored()
@@ -290,3 +299,7 @@ def _connection_parameters() -> dict[str, Any]:
 
 async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
     set_json_loads(orjson.loads, connection)
+
+
+def _as_is(document: bytes) -> bytes:
+    return document
