@@ -56,15 +56,13 @@ def run(options: Options) -> int:
     )
     try:
         embedded.start()
+        return _run_on_services(options, embedded, began)
     except CannotStart as error:
         raise CommandError(str(error)) from None
-    try:
-        return _run_on_services(options, embedded, began)
     except KeyboardInterrupt:
         return 130
     finally:
         embedded.stop()
-        say("Stopped. The data stays in " + str(settings.TASKLOOM_HOME))
 
 
 def _run_on_services(options: Options, embedded: Embedded, began: float) -> int:
@@ -92,6 +90,8 @@ def _run_on_services(options: Options, embedded: Embedded, began: float) -> int:
             signal.signal(number, signal.SIG_IGN)
         say("Stopping …")
         supervisor.stop()
+        embedded.stop()
+        say(f"Stopped. The data stays in {settings.TASKLOOM_HOME}")
 
 
 async def _life(options: Options, supervisor: Supervisor, login: "prepare.Login | None", began: float) -> int:

@@ -63,15 +63,17 @@ class RunView:
 
     def __rich__(self) -> RenderableType:
         table = Table(title=Text(f"{self._title}: {self.status}", style=_STYLES.get(self.status, "")), expand=False)
-        table.add_column("node")
-        table.add_column("status")
-        table.add_column("times", justify="right")
-        table.add_column("seconds", justify="right")
-        table.add_column("last output", no_wrap=True, max_width=_WIDEST_VALUE)
+        for name in ("node", "status"):
+            table.add_column(name, no_wrap=True)
+        for name in ("times", "seconds"):
+            table.add_column(name, no_wrap=True, justify="right")
+        # The only column that gives way on a narrow terminal; its texts are cut instead of wrapped.
+        table.add_column("last output", max_width=_WIDEST_VALUE)
         for row in self._rows.values():
             status = Text(row.status, style=_STYLES.get(row.status, "dim"))
             seconds = f"{sum(row.seconds.values()):.3f}"
-            table.add_row(Text(row.title), status, str(len(row.executions)), seconds, Text(shown_outputs(row.outputs)))
+            outputs = Text(shown_outputs(row.outputs), no_wrap=True, overflow="ellipsis")
+            table.add_row(Text(row.title), status, str(len(row.executions)), seconds, outputs)
         return table
 
 
