@@ -309,8 +309,9 @@ def _check_stored(
 def _check_start(node: NodeLike, findings: Findings, inputs: Mapping[str, Any], mask: Mapping[str, Any]) -> None:
     block = BLOCKS.get(node.block_id)
     values = dict(node.input_default)
-    if block.kind is Kind.INPUT and values.get("name") in inputs:
-        values["value"] = inputs[values["name"]]
+    name = values.get("name")
+    if block.kind is Kind.INPUT and isinstance(name, str) and name in inputs:
+        values["value"] = inputs[name]
     values.update(mask)
     if block.kind is Kind.AGENT:
         given = values.get("inputs")

@@ -93,7 +93,8 @@ def _property(node: NodeLike, block: Block, name: str) -> dict[str, Any]:
     if given.get("placeholder_values"):
         shape["enum"] = given["placeholder_values"]
     if block.id == TABLE_INPUT:
-        headers = given.get("column_headers") or pins["column_headers"].get("default", [])
+        headers = given.get("column_headers")
+        headers = headers if isinstance(headers, list) else pins["column_headers"].get("default", [])
         row = {"type": "object", "properties": {str(header): {"type": "string"} for header in headers}}
         shape = {**{key: part for key, part in shape.items() if key != "anyOf"}, "type": "array", "items": row}
     return shape

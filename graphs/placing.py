@@ -76,10 +76,10 @@ class _Calls:
 
     def __init__(self, targets: Iterable[Place], owner: User) -> None:
         self._owner = owner
-        self._exact: dict[tuple[str, object], Place] = {}
+        self._exact: dict[tuple[str, str], Place] = {}
         self._newest: dict[str, Place] = {}
         for p in targets:
-            self._exact[p.draft.id, p.draft.version] = p
+            self._exact[p.draft.id, str(p.draft.version)] = p
             if p.draft.id:
                 self._newest[p.draft.id] = p
 
@@ -89,7 +89,7 @@ class _Calls:
         constants = {"inputs": {}, **node.input_default, "user_id": str(self._owner.pk)}
         graph_id = str(constants.get("graph_id"))
         # Exports of the original format hold one version per graph, so a call may name a version that is not there.
-        target = self._exact.get((graph_id, constants.get("graph_version"))) or self._newest.get(graph_id)
+        target = self._exact.get((graph_id, str(constants.get("graph_version")))) or self._newest.get(graph_id)
         if target is not None:
             constants.update(graph_id=str(target.graph_id), graph_version=target.version)
         return constants
