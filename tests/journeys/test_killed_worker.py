@@ -5,8 +5,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from accounts.models import User
 
+from accounts.models import User
 from executions import services
 from executions.kinds import Status
 from executions.models import GraphExecution, NodeExecution, NodeOutput, Token
@@ -26,9 +26,7 @@ def long_chain(owner: User, log: Path) -> Drawn:
         f"n{n}": ("ProbeKeyed", {"seconds": 0.02, "log": str(log)}) if n % 2 else ("Calculator", _adding(n))
         for n in range(NODES)
     }
-    links = [
-        f"n{n}.result -> n{n + 1}.value" if n % 2 == 0 else f"n{n}.value -> n{n + 1}.a" for n in range(NODES - 1)
-    ]
+    links = [f"n{n}.result -> n{n + 1}.value" if n % 2 == 0 else f"n{n}.value -> n{n + 1}.a" for n in range(NODES - 1)]
     return draw(owner, nodes, links)
 
 
