@@ -1,11 +1,13 @@
-"""Headers that every response carries."""
+"""What is looked at in every request, and put on every response."""
 
 from collections.abc import Awaitable, Callable
 
 from asgiref.sync import iscoroutinefunction
-from django.http import HttpRequest
+from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
+
+from core.api import envelope
 
 # What may be kept by a browser: the same for everybody, or nobody's.
 CACHEABLE = (
@@ -39,6 +41,31 @@ def response_headers(get_response: Answer | AsyncAnswer) -> Answer | AsyncAnswer
         return _with_headers(request.path, response)
 
     return answer
+
+
+@sync_and_async_middleware
+def announced_length(get_response: Answer | AsyncAnswer) -> Answer | AsyncAnswer:
+    """Refuse a body that comes in chunks without its length: the views would take it for an empty one."""
+    if iscoroutinefunction(get_response):
+
+        async def answer_later(request: HttpRequest) -> HttpResponseBase:
+            return _refusal(request) or await get_response(request)
+
+        return answer_later
+
+    def answer(request: HttpRequest) -> HttpResponseBase:
+        response = _refusal(request) or get_response(request)
+        assert isinstance(response, HttpResponseBase)  # noqa: S101  narrows the type; the branch above took the rest
+        return response
+
+    return answer
+
+
+def _refusal(request: HttpRequest) -> JsonResponse | None:
+    if "Transfer-Encoding" not in request.headers or request.headers.get("Content-Length"):
+        return None
+    hint = "Send the Content-Length header instead of Transfer-Encoding: chunked."
+    return JsonResponse(envelope("length_required", "The body does not say how long it is.", hint), status=411)
 
 
 def _with_headers(path: str, response: HttpResponseBase) -> HttpResponseBase:
