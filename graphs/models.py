@@ -33,10 +33,6 @@ class GraphQuerySet(models.QuerySet["Graph"]):
         """The graphs that `user` may see: their own."""
         return self.filter(owner_id=user.pk) if user.is_authenticated else self.none()
 
-    def active(self) -> Self:
-        """The graphs that have an active version."""
-        return self.filter(active_version__isnull=False)
-
     def locked(self) -> Self:
         """The same rows, held against other writers until the transaction ends."""
         return self.select_for_update(of=("self",))
