@@ -18,9 +18,12 @@ from django.db.models.expressions import RawSQL
 from executions import previews
 from executions.kinds import NodeStatus, Status
 from executions.models import GraphExecution, NodeExecution
+from executions.picture import NodeState, draw_run
 from graphs.blocks.base import Kind
 from graphs.blocks.registry import BLOCKS
+from graphs.errors import UnknownBlock
 from graphs.models import Node
+from graphs.services import load_definition
 
 Wire = dict[str, Any]
 
@@ -74,6 +77,13 @@ WITH page AS (
 SELECT node_execution_id, pin, {previews.cut_in_sql("value", "fits")}, NOT fits
 FROM measured ORDER BY node_execution_id, ordinal
 """  # noqa: S608  all parts are constants
+
+_STATES = """
+SELECT node_id, status, count(*), sum(extract(epoch FROM coalesce(ended_at, now()) - started_at))::float8
+FROM executions_nodeexecution WHERE run_id = %s GROUP BY node_id, status
+"""
+# Of a node's activations the first of these is shown.
+_TELLING = ["RUNNING", "FAILED", "REVIEW", "WAITING", "TERMINATED", "COMPLETED"]
 
 _OUTPUTS_OF_RUN = f"""
 WITH given AS (
@@ -274,6 +284,41 @@ def _nodes(run: GraphExecution, page: int, page_size: int) -> list[Wire]:
         )
         for pk, node_id, block_id, status, output_count, started_at, ended_at, text, cut in rows
     ]
+
+
+def picture_of(run: GraphExecution) -> str:
+    """The run as an SVG document, as it is now."""
+    definition = load_definition(run.graph_id, run.graph_version)
+    status = Status(run.status)
+    return draw_run(
+        definition,
+        _node_states(run),
+        status=status.value,
+        seconds=_stats(run)["duration"] if run.started_at else None,
+        block_name=_block_name,
+    )
+
+
+def _node_states(run: GraphExecution) -> dict[UUID, NodeState]:
+    """For each node the most telling state of its activations, their number and their seconds."""
+    found: dict[UUID, list[tuple[str, int, float]]] = {}
+    for node_id, status, times, seconds in rows_of(_STATES, [run.pk]):
+        found.setdefault(node_id, []).append((status, times, seconds))
+    return {
+        node_id: NodeState(
+            status=min((status for status, _, _ in states), key=_TELLING.index),
+            times=sum(times for _, times, _ in states),
+            seconds=sum(seconds for _, _, seconds in states),
+        )
+        for node_id, states in found.items()
+    }
+
+
+def _block_name(block_id: str) -> str:
+    try:
+        return BLOCKS.get(block_id).name
+    except UnknownBlock:
+        return f"block {block_id[:8]}"
 
 
 # --- Small things -----------------------------------------------------------------------------------------------
