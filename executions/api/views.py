@@ -11,7 +11,15 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import User
-from core.api import Paging, Problem, RequestInvalid, checked_query, error_responses, page_parameters
+from core.api import (
+    Paging,
+    Problem,
+    RequestInvalid,
+    checked_query,
+    error_responses,
+    page_headers,
+    page_parameters,
+)
 from core.errors import Conflict
 from executions import services
 from executions.api.serializers import (
@@ -87,12 +95,18 @@ class ExecutionsView(APIView):
         tags=["executions"],
         operation_id="list_executions",
         summary="List your newest runs",
-        responses={200: GraphExecutionMetaSerializer(many=True), **error_responses(401)},
+        parameters=page_parameters(default=MAX_LISTED, maximum=MAX_LISTED),
+        responses={200: GraphExecutionMetaSerializer(many=True), **error_responses(401, 422)},
     )
     def get(self, request: Request) -> Response:
-        """Return the 250 newest runs of any graph, newest first, with their values as previews."""
-        runs = with_previews(GraphExecution.objects.visible_to(_user(request))).order_by("-created_at", "-pk")
-        return Response([listed_run(run) for run in runs[:MAX_LISTED]])
+        """Return a page of the runs of all your graphs, newest first, with their values as previews.
+
+        The headers X-Total-Items, X-Total-Pages, X-Current-Page and X-Page-Size say where the page stands.
+        """
+        paging = Paging.of(request, default=MAX_LISTED, maximum=MAX_LISTED)
+        runs = with_previews(GraphExecution.objects.visible_to(_user(request)))
+        page, pagination = paging.cut(runs.order_by("-created_at", "-pk"))
+        return Response([listed_run(run) for run in page], headers=page_headers(pagination))
 
 
 class ExecutionView(APIView):

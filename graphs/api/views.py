@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import User
-from core.api import Paging, body_as, checked_query, error_responses, page_parameters
+from core.api import Paging, body_as, checked_query, error_responses, page_headers, page_parameters
 from graphs import services
 from graphs.api.serializers import ExportQuery, GraphQuery
 from graphs.blocks.catalogue import describe
@@ -42,11 +42,6 @@ def _answer(version: GraphVersion, *, for_export: bool = False) -> Response:
     return Response(as_graph(version, called, for_export=for_export))
 
 
-def _page_headers(pagination: dict[str, int]) -> dict[str, str]:
-    """Where a plain list stands, for those who turn its pages."""
-    return {f"X-{key.replace('_', '-').title()}": str(value) for key, value in pagination.items()}
-
-
 class GraphsView(APIView):
     """The caller's graphs."""
 
@@ -68,7 +63,7 @@ class GraphsView(APIView):
         called = services.called_by(versions)
         return Response(
             [as_meta(version, called[version.pk]) for version in versions],
-            headers=_page_headers(pagination),
+            headers=page_headers(pagination),
         )
 
     @extend_schema(
@@ -143,7 +138,7 @@ class VersionsView(APIView):
         versions, pagination = paging.cut(mine.order_by("-version"))
         if not pagination["total_items"]:
             raise services.not_found(graph_id)
-        return Response([as_graph(version) for version in versions], headers=_page_headers(pagination))
+        return Response([as_graph(version) for version in versions], headers=page_headers(pagination))
 
 
 class VersionView(APIView):

@@ -224,6 +224,11 @@ class Paging:
         return (list(rows[start : start + self.page_size]) if start < total else []), pagination
 
 
+def page_headers(pagination: dict[str, int]) -> dict[str, str]:
+    """Where a plain list stands, for those who turn its pages: `X-Total-Items` and so on."""
+    return {f"X-{key.replace('_', '-').title()}": str(value) for key, value in pagination.items()}
+
+
 def _whole_number(request: Request, name: str, default: int, maximum: int, problems: list[Problem]) -> int:
     text = request.query_params.get(name, str(default))
     if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) and 1 <= int(text) <= maximum:

@@ -140,7 +140,11 @@ def test_the_newest_250_runs_are_listed(api: APIClient, user: User, graph: Graph
         )
         for _ in range(251)
     )
-    assert len(api.get("/api/executions").json()) == 250
+    answer = api.get("/api/executions")
+    assert len(answer.json()) == 250
+    assert (answer.headers["X-Total-Items"], answer.headers["X-Total-Pages"]) == ("251", "2")
+    assert len(api.get("/api/executions", {"page": 2}).json()) == 1
+    assert api.get("/api/executions", {"page_size": 251}).status_code == 422
 
 
 def test_lists_show_long_values_cut_and_the_detail_has_them_whole(
@@ -148,7 +152,7 @@ def test_lists_show_long_values_cut_and_the_detail_has_them_whole(
 ) -> None:
     inputs = {"who": "x" * 100_000, "short": "y"}
     run = make.a_run(user, graph.graph_id, inputs=inputs)
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(2):
         (listed,) = api.get("/api/executions").json()
     assert listed["truncated"] is True
     assert listed["inputs"]["short"] == "y"
