@@ -74,7 +74,9 @@ class Driver:
         self._state = RunState(plan)
         self._batch = Batch()
         self._mailbox = Mailbox()
+        # How often the run was woken by the last look at its row, and by the last look at its children.
         self._wakes = claim.wakes
+        self._wakes_answered = claim.wakes
         self._cancelled = claim.cancelled
         self._drain_until: float | None = None
         self._flushed_at = self._loop.time()
@@ -97,6 +99,11 @@ class Driver:
             self._cancelled |= cancelled
             self._wakes = wakes
             self.poke()
+
+    @property
+    def has_mail(self) -> bool:
+        """Whether something came that the driver has not looked at: of one that has parked, the run is ready again."""
+        return self._mailbox.has_mail
 
     def drain(self, grace: float) -> None:
         """Let go of the run soon: blocks under way get `grace` seconds. Called from the loop."""
@@ -341,7 +348,7 @@ class Driver:
 
     async def _receive(self, message: Message) -> None:
         if isinstance(message, Poked):
-            await self._learn_of_children(children_of(list(self._waiting.values())))
+            await self._look_at_children()
             return
         activation = message.activation
         if isinstance(message, Emitted):
@@ -361,6 +368,10 @@ class Driver:
             self._fail(activation, message.error)
         else:
             self._complete(activation)
+
+    async def _look_at_children(self) -> None:
+        self._wakes_answered = self._wakes
+        await self._learn_of_children(children_of(list(self._waiting.values())))
 
     async def _learn_of_children(self, run_ids: list[UUID]) -> None:
         unknown = [run_id for run_id in run_ids if run_id not in self._children]
@@ -397,7 +408,7 @@ class Driver:
         committed = await self._flush()
         if committed.status is Status.WAITING:
             return True
-        await self._learn_of_children(children_of(list(self._waiting.values())))
+        await self._look_at_children()
         self._resume_ready()
         return False
 
@@ -434,7 +445,7 @@ class Driver:
         self._tell_of_unfinished(batch)
         batch.tokens, self._state.new_tokens = self._state.new_tokens, []
         batch.spent, self._state.spent_tokens = self._state.spent_tokens, []
-        committed = await self._store.commit(self.claim, self._wakes, batch)
+        committed = await self._store.commit(self.claim, self._wakes_answered, batch)
         self._flushed_at = self._loop.time()
         self._surroundings.announce(self.claim, committed, batch)
         self.see(committed.wakes, cancelled=committed.cancelled)

@@ -137,8 +137,10 @@ class Engine:
         except Exception:
             log.exception("Run %s is dropped", run_id)
         finally:
-            self._drivers.pop(run_id, None)
+            driver = self._drivers.pop(run_id, None)
             self._driving.pop(run_id, None)
+            if driver is not None and driver.has_mail:
+                self._accept([run_id])
             while self._backlog and len(self._driving) < settings.ENGINE_RUNS:
                 self._accept([self._backlog.popitem(last=False)[0]])
 

@@ -66,6 +66,11 @@ class Mailbox:
             self.blocked -= 1
         self._queue.put_nowait(message)
 
+    @property
+    def has_mail(self) -> bool:
+        """Whether there are messages that nobody has taken."""
+        return not self._queue.empty()
+
     def give_room(self, emissions: int) -> None:
         """As many emissions were taken up: others may follow."""
         for _ in range(emissions):

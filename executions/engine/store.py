@@ -204,7 +204,10 @@ class Store:
         return Claim(**row) if row else None
 
     async def commit(self, claim: Claim, wakes: int, batch: Batch) -> Committed:
-        """Write a batch whole, renewing the lease; raises `Fenced` when the run belongs to another by now."""
+        """Write a batch whole, renewing the lease; raises `Fenced` when the run belongs to another by now.
+
+        A batch that parks the run leaves it RUNNING if it was woken more than `wakes` times.
+        """
         arguments = {
             "run": claim.run_id,
             "fence": claim.fence,

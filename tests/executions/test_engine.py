@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 
 from accounts.models import User
+from executions import services
+from executions.engine.engine import Engine
 from executions.kinds import NodeStatus, Status
 from executions.models import Event, GraphExecution, NodeExecution, NodeOutput, Token
 from tests.drawing import Drawn, draw
-from tests.executions.conftest import Run
+from tests.executions.conftest import Run, ended
 
 
 def outputs(run: GraphExecution) -> dict[str, list[Any]]:
@@ -336,3 +338,27 @@ def test_a_short_timer_repeats_without_a_second_claim(owner: User, run: Run) -> 
     ended = run(graph)
     assert outputs(ended) == {"out": ["tick"] * 3}
     assert ended.fence == 1
+
+
+def test_no_parent_sleeps_through_the_end_of_its_children(owner: User, engine: Engine) -> None:
+    inner = child(owner)
+    graph = draw(
+        owner,
+        {
+            "in": ("AgentInput", {"name": "start"}),
+            **{f"call{n}": calling(inner) for n in range(3)},
+            "pause": ("CountdownTimer", {"seconds": 0.01}),
+            "last": calling(inner),
+            "out": output(),
+        },
+        [
+            *(f"in.result -> call{n}.n" for n in range(3)),
+            "call0.more -> pause.input_message",
+            "pause.output_message -> last.n",
+            "last.more -> out.value",
+        ],
+    )
+    runs = [services.start_run(graph.id, 1, user_id=owner.pk, inputs={"start": n}, ring=False) for n in range(40)]
+    engine.ring([run.pk for run in runs])
+    stuck = [run.pk for run in runs if outputs(ended(run.pk, timeout=20)) != {"out": [run.inputs["start"] + 2.0]}]
+    assert stuck == []

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -11,12 +12,14 @@ from django.db import connection
 from accounts.models import User
 from executions import services
 from executions.engine.engine import Engine
+from executions.engine.rows import Claim
 from executions.engine.store import Store
 from executions.kinds import Status
 from executions.models import Event, GraphExecution, NodeExecution
+from graphs.blocks.base import CallGraph
 from tests.drawing import Drawn, draw
 from tests.executions.conftest import ended, eventually
-from tests.executions.test_engine import kinds, output, outputs
+from tests.executions.test_engine import calling, child, kinds, output, outputs
 
 
 @pytest.fixture
@@ -264,3 +267,31 @@ def test_a_trigger_key_starts_one_run(owner: User) -> None:
     assert first.pk == second.pk
     assert GraphExecution.objects.filter(user=owner).count() == 1
     assert Event.objects.filter(run=first.pk).count() == 1
+
+
+class Unhurried(Engine):
+    """An engine that tells a run of its child only when the child has ended."""
+
+    async def start_child(self, claim: Claim, call: CallGraph, trigger_key: str) -> UUID:
+        """Start the child once the parent has committed that it runs, and let it end first."""
+        await asyncio.sleep(0.1)
+        run_id = await super().start_child(claim, call, trigger_key)
+        while run_id in self._driving:
+            await asyncio.sleep(0.001)
+        return run_id
+
+
+def test_a_child_that_ends_before_its_parent_waits_for_it_is_noticed(owner: User) -> None:
+    graph = draw(
+        owner,
+        {"call": calling(child(owner)), "in": ("AgentInput", {"name": "x", "value": 1}), "out": output()},
+        ["in.result -> call.n", "call.more -> out.value"],
+    )
+    engine = Unhurried()
+    engine.start()
+    try:
+        run = start(graph, owner)
+        engine.ring([run.pk])
+        assert outputs(ended(run.pk)) == {"out": [2.0]}
+    finally:
+        engine.stop(grace=0)
