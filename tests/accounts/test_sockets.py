@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from channels.testing import WebsocketCommunicator
-from django.conf import settings
+from pytest_django import Settings
 
 from accounts import services
 from accounts.models import User
@@ -65,7 +65,7 @@ class TestASocket:
         assert await closing_code(socket(f"?token={token}")) == 4003
 
     @pytest.mark.parametrize("origin", ["http://localhost:8000", "https://127.0.0.1", "http://[::1]:3000"])
-    async def test_opens_to_pages_of_this_site(self, token: str, origin: str) -> None:
+    async def test_opens_to_pages_of_this_site(self, token: str, origin: str, settings: Settings) -> None:
         settings.ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
         assert await socket(f"?token={token}", origin=origin).connect() == (True, None)
 
