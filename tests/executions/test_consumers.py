@@ -12,9 +12,9 @@ from accounts.models import User
 from core.hints import hints
 from executions import consumers, events, services
 from executions.engine.engine import Engine
-from executions.feeds import MAX_OUTPUTS
 from executions.kinds import Status
 from executions.models import Event, GraphExecution
+from executions.pages import MAX_OUTPUTS
 from graphs.models import GraphVersion
 from tests import make
 from tests.drawing import Drawn, draw
