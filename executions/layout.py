@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import fmean
 
-BOX_WIDTH = 180.0
+BOX_WIDTH = 170.0
 BOX_HEIGHT = 66.0
 PORT_GAP = 18.0
-COLUMN_GAP = 150.0
+COLUMN_GAP = 132.0
 ROW_GAP = 26.0
 LANE_GAP = 16.0
 MARGIN = 24.0

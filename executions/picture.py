@@ -12,8 +12,8 @@ from executions.layout import BOX_WIDTH, LANE_GAP, Box, Layout, Point, Wire
 from graphs.definition import GraphDefinition, LinkDefinition, NodeDefinition
 
 TITLE_HEIGHT = 44.0
-_LONGEST_TITLE = 22
-_LONGEST_PIN = 13
+_LONGEST_TITLE = 20
+_LONGEST_PIN = 12
 _CORNER = 8.0
 # What XML cannot hold, however it is written.
 _UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -89,8 +89,9 @@ def friendly(block_name: str) -> str:
 
 
 def title_of(node: NodeDefinition, block_name: str) -> str:
-    """What to call a node: the name it was given, that of the input or output it is, or its block's."""
-    return str(node.metadata.get("customized_name") or node.input_default.get("name") or friendly(block_name))
+    """What to call a node: its given name, that of the input or output it is, of what it calls, or its block's."""
+    given = (node.metadata.get("customized_name"), node.input_default.get("name"), node.input_default.get("agent_name"))
+    return next((str(name) for name in given if name), friendly(block_name))
 
 
 def _headline(name: str, status: str, seconds: float | None) -> Iterator[str]:
@@ -117,10 +118,13 @@ def _node(
         f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{BOX_WIDTH:.0f}" height="{box.height:.1f}" rx="8" '
         f'fill="{ground}" stroke="{colour}" stroke-width="1.5"{dashes}/>'
     )
-    yield _line(box, middle - 12, "name", _short(title, _LONGEST_TITLE))
-    if title != friendly(block):
+    if title == friendly(block):
+        yield _line(box, middle - 4, "name", _short(title, _LONGEST_TITLE))
+        yield _line(box, middle + 16, "state", _state_text(state), f' style="fill:{colour}"')
+    else:
+        yield _line(box, middle - 12, "name", _short(title, _LONGEST_TITLE))
         yield _line(box, middle + 4, "block", _short(friendly(block), _LONGEST_TITLE + 6))
-    yield _line(box, middle + 22, "state", _state_text(state), f' style="fill:{colour}"')
+        yield _line(box, middle + 22, "state", _state_text(state), f' style="fill:{colour}"')
     yield "</g>"
 
 
@@ -171,13 +175,14 @@ def _pins(wire: Wire, link: LinkDefinition) -> Iterator[str]:
     ):
         yield (
             f'<text x="{x_at:.1f}" y="{y_at:.1f}" text-anchor="{anchor}" class="pin">'
-            f"<title>{_safe(name)}</title>{_safe(_short(_pin(name), _LONGEST_PIN))}</text>"
+            f"<title>{_safe(name)}</title>{_safe(_pin(name))}</text>"
         )
 
 
 def _pin(name: str) -> str:
-    """A part of a pin is written as in most languages: `values_#_who` as `values.who`, `rows_$_0` as `rows.0`."""
-    return re.sub(r"_[$#@]_", ".", name)
+    """A part of a pin as in most languages, `values_#_who` as `values.who`; of a long name the end tells most."""
+    text = re.sub(r"_[$#@]_", ".", name)
+    return text if len(text) <= _LONGEST_PIN else f"…{text[1 - _LONGEST_PIN :]}"
 
 
 def _duration(seconds: float) -> str:
