@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from config.embedded import Embedded, paths
+from tests.bench.workloads import Contender, Workload
 
 WARM_UPS = 3
 
@@ -47,10 +48,10 @@ def _measure(rounds: int) -> None:
     from tests.bench.canvas import Canvas
     from tests.bench.floor import Commits, Floor
     from tests.bench.ours import Taskloom
-    from tests.bench.workloads import WORKLOADS, Contender
+    from tests.bench.workloads import WORKLOADS
 
     contenders: list[Contender] = [Taskloom(), Floor(), Canvas(), Commits()]
-    figures: dict[tuple[str, str], list[float]] = {}
+    figures: dict[tuple[str, str], list[float | None]] = {}
     started: list[Contender] = []
     try:
         for contender in contenders:
@@ -59,10 +60,10 @@ def _measure(rounds: int) -> None:
         for workload in WORKLOADS:
             # Several times, so that every process of a contender has seen the workload before it counts.
             for contender in contenders * WARM_UPS:
-                workload.once(contender)
+                _figure(workload, contender)
             for _ in range(rounds):
                 for contender in contenders:
-                    figures.setdefault((workload.name, contender.name), []).append(workload.once(contender))
+                    figures.setdefault((workload.name, contender.name), []).append(_figure(workload, contender))
             sys.stderr.write(f"measured: {workload.name}\n")
     finally:
         for contender in started:
@@ -77,8 +78,22 @@ def _measure(rounds: int) -> None:
     Console(width=150).print(table)
 
 
-def _cell(values: list[float]) -> str:
-    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+def _figure(workload: Workload, contender: Contender) -> float | None:
+    """The workload's figure, or None when the contender never came to its end."""
+    try:
+        return workload.once(contender)
+    except TimeoutError:
+        sys.stderr.write(f"{contender.name} did not finish: {workload.name}\n")
+        return None
+
+
+def _cell(figures: list[float | None]) -> str:
+    values = [figure for figure in figures if figure is not None]
+    if not values:
+        return "never finished"
+    hung = len(figures) - len(values)
+    note = f", {hung} hung" if hung else ""
+    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f}{note})"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from celery import Celery, chain, chord
+from celery.exceptions import TimeoutError as CeleryTimeout
 from celery.result import AsyncResult
 
 from tests.bench.processes import celery_worker
@@ -65,6 +66,9 @@ class Canvas:
 
 
 def _wait(result: AsyncResult[int], expected: int) -> None:
-    found = result.get(timeout=60, interval=0.005)
+    try:
+        found = result.get(timeout=20, interval=0.005)
+    except CeleryTimeout as error:
+        raise TimeoutError from error
     if found != expected:
         raise AssertionError(f"The canvas gave {found}, not {expected}")
