@@ -48,6 +48,8 @@ MAX_PLANS = 1000
 LOOK_SECONDS = 1.0
 DRAIN_SECONDS = 10.0
 BLOCK_THREADS = 32
+# Parked runs that are due later than this are left to the sweeper.
+LONGEST_TIMER = 600.0
 
 
 class Engine:
@@ -198,6 +200,8 @@ class Engine:
                 self._hints.send(events.graph_group(claim.user_id, claim.graph_id), run_id, hint)
         if committed.woken is not None:
             self._accept([committed.woken])
+        if committed.wakes_in is not None and committed.wakes_in < LONGEST_TIMER:
+            self._loop.call_later(committed.wakes_in, self._accept, [claim.run_id])
 
     # Looking after runs
 

@@ -30,13 +30,17 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What the run's row says after a commit; `woken` is the parent run that now has something to look at."""
+    """What the run's row says after a commit.
+
+    `woken` is the parent run that now has something to look at, `wakes_in` the seconds until a parked run is due.
+    """
 
     status: Status
     head_seq: int
     wakes: int
     cancelled: bool
     woken: UUID | None
+    wakes_in: float | None
 
 
 @dataclass(frozen=True, slots=True)

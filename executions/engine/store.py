@@ -104,7 +104,9 @@ WITH own AS (
         AND p.status NOT IN ('COMPLETED', 'FAILED', 'TERMINATED')
     RETURNING p.id
 )
-SELECT status, head_seq, wakes, cancelled, (SELECT id FROM parent) AS woken FROM own
+SELECT status, head_seq, wakes, cancelled, (SELECT id FROM parent) AS woken,
+    EXTRACT(epoch FROM %(wake_at)s::timestamptz - clock_timestamp())::float AS wakes_in
+FROM own
 """
 
 # psycopg parses longer statements anew each time.
