@@ -78,12 +78,11 @@ def start_run(
         _text(inputs), _text(credential_inputs or {}), _text(masks), EventKind.RUN_QUEUED.value,
     )  # fmt: skip
     try:
-        with transaction.atomic():
-            for run in GraphExecution.objects.raw(_INSERT_RUN, values):
-                _announce(run.pk, user_id, graph_id, head_seq=1)
-                if ring:
-                    queue.ring([run.pk])
-                return run
+        for run in GraphExecution.objects.raw(_INSERT_RUN, values):
+            _announce(run.pk, user_id, graph_id, head_seq=1)
+            if ring:
+                queue.ring([run.pk])
+            return run
     except IntegrityError:
         raise GraphNotFound(graph_id=str(graph_id)) from None
     return GraphExecution.objects.get(user_id=user_id, trigger_key=trigger_key)

@@ -134,7 +134,9 @@ class Driver:
         await self._work()
         if self._is_ending and not self._tasks:
             return False
-        if self._tasks or self._wakes_soon():
+        if self._tasks or self._admitted or self._wakes_soon():
+            if self._admitted or (len(self._batch) and not self._may_linger()):
+                await self._flush()
             await self._listen()
             return False
         if self._waiting:
@@ -173,13 +175,13 @@ class Driver:
     # Working off what is ready
 
     async def _work(self) -> None:
-        """Run what can run without waiting, and commit it."""
+        """Run what can run without waiting. What is not committed yet afterwards goes with the commit that follows."""
         while True:
             if self._in_place and self._backlog < MAX_BACKLOG:
                 self._advance()
             elif self._state.ready:
                 self._dispatch(self._state.ready.popleft())
-            elif not self._admit():
+            elif self._is_ending or not self._admit():
                 break
             if len(self._batch) >= MAX_ROWS or self._loop.time() - self._flushed_at > MAX_DELAY:
                 await self._flush()
@@ -188,8 +190,6 @@ class Driver:
         if self._room_owed and self._backlog < MAX_BACKLOG:
             self._mailbox.give_room(self._room_owed)
             self._room_owed = 0
-        if self._admitted or (len(self._batch) and not self._may_linger()):
-            await self._flush()
 
     @property
     def _is_ending(self) -> bool:

@@ -40,6 +40,8 @@ WHERE id = %(run)s AND {_CLAIMABLE}
 RETURNING id AS run_id, fence, graph_id, graph_version, user_id, parent_id, inputs, nodes_input_masks, wakes,
     claims_without_progress AS claims, cancel_requested_at IS NOT NULL AS cancelled, head_seq,
     clock_timestamp() AS now,
+    -- A claim that a crash of Postgres forgets is made again, and fences off who made it.
+    set_config('synchronous_commit', 'off', true) AS durability,
     (SELECT time_zone FROM accounts_user WHERE accounts_user.id = user_id) AS time_zone
 """  # noqa: S608  both parts are constants
 
@@ -203,7 +205,10 @@ class Store:
     async def claim(self, run_id: UUID) -> Claim | None:
         """Take a run if nobody else has it, under a new fence."""
         row = await self._one(_CLAIM, {"run": run_id, "owner": self._owner, "lease": settings.LEASE_SECONDS})
-        return Claim(**row) if row else None
+        if row is None:
+            return None
+        del row["durability"]
+        return Claim(**row)
 
     async def commit(self, claim: Claim, wakes: int, batch: Batch) -> Committed:
         """Write a batch whole, renewing the lease; raises `Fenced` when the run belongs to another by now.

@@ -34,13 +34,12 @@ class Hints:
         if layer is None:
             return
         while self._waiting:
-            key = next(iter(self._waiting))
-            message = self._waiting.pop(key)
-            try:
-                await layer.group_send(key[0], message)
-            # Any failure of the layer: whoever watches has a heartbeat to fall back on.
-            except Exception as error:
-                log.warning("A hint to %s was lost: %s", key[0], error)
+            waiting, self._waiting = self._waiting, {}
+            sending = [layer.group_send(group, message) for (group, _), message in waiting.items()]
+            for result in await asyncio.gather(*sending, return_exceptions=True):
+                # Any failure of the layer: whoever watches has a heartbeat to fall back on.
+                if isinstance(result, Exception):
+                    log.warning("A hint was lost: %s", result)
 
 
 @cache
