@@ -148,13 +148,13 @@ def _terminate(run: GraphExecution) -> None:
 
 
 def _announce(run_id: UUID, user_id: UUID, graph_id: UUID, head_seq: int) -> None:
-    hint = events.changed(run_id, head_seq)
-
-    def tell() -> None:
-        hints().send_threadsafe(events.run_group(run_id), str(run_id), hint)
-        hints().send_threadsafe(events.graph_group(user_id, graph_id), str(run_id), hint)
-
-    run_after_commit(tell)
+    """Tell those who watch the run, and those who watch all of the graph's, once the transaction commits."""
+    about, hint = str(run_id), events.changed(run_id, head_seq)
+    groups = [events.graph_group(user_id, graph_id)]
+    # Nobody can watch a run yet that did not exist.
+    if head_seq > 1:
+        groups.append(events.run_group(run_id))
+    run_after_commit(lambda: hints().send_threadsafe(groups, about, hint))
 
 
 def _text(value: object) -> str:

@@ -195,9 +195,10 @@ class Engine:
         """Tell whoever watches, and the parent run if it now has something to look at."""
         if batch.events:
             run_id, hint = str(claim.run_id), events.changed(claim.run_id, committed.head_seq)
-            self._hints.send(events.run_group(run_id), run_id, hint)
+            groups = [events.run_group(run_id)]
             if any(event.node_execution_id is None for event in batch.events):
-                self._hints.send(events.graph_group(claim.user_id, claim.graph_id), run_id, hint)
+                groups.append(events.graph_group(claim.user_id, claim.graph_id))
+            self._hints.send(groups, run_id, hint)
         if committed.woken is not None:
             self._accept([committed.woken])
         if committed.wakes_in is not None and committed.wakes_in < LONGEST_TIMER:

@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from kombu import Queue
+
 from config import env
 from config.embedded import paths
 
@@ -114,6 +116,8 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = "json"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
+# Doorbells are not acknowledged: one that is lost is found by a sweeper, and the book-keeping costs more than the task.
+CELERY_TASK_QUEUES = [Queue("default"), Queue("runs", no_ack=True)]
 CELERY_TASK_ROUTES = {"executions.ring": {"queue": "runs"}}
 # A worker process drives its runs in an event loop of its own; the pool only hands it the doorbells.
 CELERY_WORKER_POOL = "solo"
@@ -189,6 +193,11 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.text("DJANGO_LOG_LEVEL")},
-    # At INFO it writes every URL that is fetched, and a URL may hold a secret.
-    "loggers": {"httpx2": {"level": "WARNING"}},
+    "loggers": {
+        # At INFO it writes every URL that is fetched, and a URL may hold a secret.
+        "httpx2": {"level": "WARNING"},
+        # Two lines for each doorbell.
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
+    },
 }

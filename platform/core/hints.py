@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -19,15 +20,15 @@ class Hints:
         self._waiting: dict[tuple[str, str], dict[str, Any]] = {}
         self._sender: asyncio.Task[None] | None = None
 
-    def send(self, group: str, about: str, message: dict[str, Any]) -> None:
-        """Tell `group` from within the loop; returns at once. `message["type"]` names the consumers' method."""
-        self._waiting[group, about] = message
+    def send(self, groups: Iterable[str], about: str, message: dict[str, Any]) -> None:
+        """Tell the groups, from within the loop; returns at once. `message["type"]` names the consumers' method."""
+        self._waiting.update(((group, about), message) for group in groups)
         if self._sender is None or self._sender.done():
             self._sender = self._loop.create_task(self._send_waiting())
 
-    def send_threadsafe(self, group: str, about: str, message: dict[str, Any]) -> None:
+    def send_threadsafe(self, groups: Iterable[str], about: str, message: dict[str, Any]) -> None:
         """The same from any thread."""
-        self._loop.call_soon_threadsafe(self.send, group, about, message)
+        self._loop.call_soon_threadsafe(self.send, groups, about, message)
 
     async def _send_waiting(self) -> None:
         layer = get_channel_layer()

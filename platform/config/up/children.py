@@ -73,6 +73,8 @@ def web(*, host: str, port: int, logs: Path) -> Child:
 def workers(*, count: int, logs: Path) -> list[Child]:
     """The workers: each drives many runs at once."""
     command = ["-A", "config", "worker", "-Q", "runs,default", "--loglevel", "INFO"]
+    # Workers find their work in rows and need no word of each other.
+    command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     names = [f"worker{number}" for number in range(1, count + 1)]
     return [Child(name, _module("celery", *command, "-n", f"{name}@%h"), logs / f"{name}.log") for name in names]
 
