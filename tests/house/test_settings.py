@@ -1,4 +1,7 @@
+import os
 from pathlib import Path
+
+from django.conf import settings
 
 from config.env import VARIABLES
 
@@ -37,3 +40,7 @@ def test_nothing_but_env_reads_the_environment():
         }
         == set()
     )
+
+
+def test_the_tests_run_on_their_own_settings():
+    assert os.environ["DJANGO_SETTINGS_MODULE"] == settings.SETTINGS_MODULE == "tests.settings"
