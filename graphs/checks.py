@@ -19,6 +19,7 @@ from graphs.blocks.registry import BLOCKS
 from graphs.blocks.rules import is_credentials_name
 from graphs.errors import UnknownBlock
 from graphs.pinouts import NodeLike, input_pins, output_pins, pinout, stored_schema
+from graphs.policy import policy_errors
 
 NodeErrors = dict[str, dict[str, str]]
 Masks = Mapping[str, Mapping[str, Any]]
@@ -230,6 +231,8 @@ def _check_pins(drawing: Drawing, findings: Findings, *, masks: Masks, for_run: 
     for node in drawing.nodes:
         block = BLOCKS.get(node.block_id)
         mask = masks.get(str(node.id), {})
+        for place, message in policy_errors(node.metadata).items():
+            findings.add(node, place, message)
         fed = linked.get(str(node.id), set())
         if for_run or block.kind in _WHOLE_WHEN_SAVED:
             given = {pins.base_name(name) for name in (*node.input_default, *mask)} | fed

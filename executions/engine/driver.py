@@ -297,6 +297,16 @@ class Driver:
         self._give(activation, "error", activation.error)
         self._close(activation)
 
+    def _retry_or_fail(self, activation: Activation, error: BaseException) -> None:
+        """Wait for the next attempt if the node's policy has one left; the outputs so far stay given."""
+        pause = activation.node.policy.retry.pause_after(activation.attempt)
+        if pause is None:
+            self._fail(activation, error)
+            return
+        until = self._now() + timedelta(seconds=pause)
+        wait = {"until": until.isoformat(), "retry": _explain(error), "outputs": outputs_before(activation)}
+        self._wait_for(activation, wait)
+
     def _close(self, activation: Activation) -> None:
         activation.ended_at = self._now()
         self._live.pop(activation.id, None)
@@ -310,7 +320,7 @@ class Driver:
             self._tasks[activation.id] = self._loop.create_task(self._call(activation, suspension))
         else:
             until = self._now() + timedelta(seconds=max(0.0, suspension.seconds))
-            self._wait_for(activation, {"until": until.isoformat()})
+            self._wait_for(activation, {"until": until.isoformat(), "outputs": activation.output_count})
 
     async def _call(self, activation: Activation, call: CallGraph) -> None:
         """Start a child run; the key makes a second start find the first."""
@@ -321,7 +331,7 @@ class Driver:
             self._mailbox.put(Ended(activation, error=error))
 
     def _wait_for(self, activation: Activation, wait: dict[str, Any]) -> None:
-        activation.waits.append({**wait, "outputs": activation.output_count})
+        activation.waits.append(wait)
         activation.status = NodeStatus.WAITING
         self._waiting[activation.id] = activation
         self._batch.tell(activation)
@@ -352,7 +362,7 @@ class Driver:
             return
         activation = message.activation
         if isinstance(message, Emitted):
-            if activation.is_closed:
+            if activation.is_closed or message.attempt != activation.attempt:
                 return
             if not self._accept(activation, message.emission):
                 self._tasks[activation.id].cancel()
@@ -361,11 +371,11 @@ class Driver:
         if activation.is_closed:
             return
         if isinstance(message, Called):
-            self._wait_for(activation, {"child": str(message.run_id)})
+            self._wait_for(activation, {"child": str(message.run_id), "outputs": activation.output_count})
         elif message.suspension is not None:
             self._suspend(activation, message.suspension)
         elif message.error is not None:
-            self._fail(activation, message.error)
+            self._retry_or_fail(activation, message.error)
         else:
             self._complete(activation)
 
@@ -389,7 +399,8 @@ class Driver:
             if over:
                 del self._waiting[activation.id]
                 activation.status = NodeStatus.RUNNING
-                activation.skip = 0
+                activation.attempt += "retry" in wait
+                activation.skip = activation.output_count - outputs_before(activation)
                 self._batch.note(activation)
                 self._dispatch(activation)
 
@@ -480,7 +491,9 @@ class Driver:
             key=f"{self.claim.run_id}:{activation.node.id}:{activation.ordinal}",
             attempt=activation.attempt,
             answers=tuple(
-                self._children[UUID(wait["child"])] if "child" in wait else None for wait in activation.waits
+                self._children[UUID(wait["child"])] if "child" in wait else None
+                for wait in activation.waits
+                if "retry" not in wait
             ),
             time_zone=self.claim.time_zone,
         )

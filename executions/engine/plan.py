@@ -9,6 +9,7 @@ from uuid import UUID
 from graphs import pins
 from graphs.blocks.base import Block, Effect, Kind
 from graphs.definition import GraphDefinition, LinkDefinition, NodeDefinition
+from graphs.policy import NodePolicy, policy_of
 
 
 @dataclass(eq=False, slots=True)
@@ -25,6 +26,7 @@ class PlanNode:
     static: frozenset[str]
     is_start: bool
     runs_in_place: bool
+    policy: NodePolicy
     outgoing: dict[str, list["PlanLink"]] = field(default_factory=dict)
 
     @property
@@ -107,5 +109,6 @@ def _plan_node(node: NodeDefinition, block: Block, incoming: list[LinkDefinition
         linked=linked,
         static=frozenset(link.sink_name for link in incoming if link.is_static),
         runs_in_place=block.effect is Effect.PURE and not inspect.isasyncgenfunction(block.run),
+        policy=policy_of(node.metadata),
         is_start=block.kind is Kind.INPUT or (not linked and block.kind is not Kind.NOTE),
     )

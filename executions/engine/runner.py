@@ -9,15 +9,16 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from executions.engine.state import Activation
-from graphs.blocks.base import Context, Emission, Suspension
+from graphs.blocks.base import BlockError, Context, Emission, Suspension
 
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """A block yielded something."""
+    """A block yielded something. A thread that was given up may still do so: its `attempt` is over."""
 
     activation: Activation
     emission: Emission
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +92,22 @@ class Mailbox:
 async def run_block(
     activation: Activation, block_input: BaseModel, context: Context, mailbox: Mailbox, threads: Executor
 ) -> None:
-    """Run the activation's block until it ends or wants to wait; plain generators get a thread."""
+    """Run the activation's block until it ends, wants to wait, or its time is up; plain generators get a thread."""
     error: BaseException | None = None
     suspension: Suspension | None = None
+    seconds = activation.node.policy.timeout_seconds
+    limit = asyncio.timeout(seconds)
     try:
-        emissions = activation.node.block.run(block_input, context)
-        if isinstance(emissions, AsyncIterator):
-            suspension = await _forward(emissions, activation, mailbox)
-        else:
-            loop = asyncio.get_running_loop()
-            suspension = await loop.run_in_executor(threads, _forward_sync, emissions, activation, mailbox, loop)
+        async with limit:
+            emissions = activation.node.block.run(block_input, context)
+            if isinstance(emissions, AsyncIterator):
+                suspension = await _forward(emissions, activation, mailbox)
+            else:
+                loop = asyncio.get_running_loop()
+                suspension = await loop.run_in_executor(threads, _forward_sync, emissions, activation, mailbox, loop)
     # A block is foreign code: whatever it raises is its node's failure, not the worker's.
     except Exception as problem:
-        error = problem
+        error = BlockError(f"Not done within {seconds:g} s") if limit.expired() else problem
     mailbox.put(Ended(activation, error, suspension))
 
 
@@ -113,7 +117,7 @@ async def _forward(
     async for emission in emissions:
         if isinstance(emission, Suspension):
             return emission
-        await mailbox.put_emission(Emitted(activation, emission))
+        await mailbox.put_emission(Emitted(activation, emission, activation.attempt))
     return None
 
 
@@ -123,8 +127,9 @@ def _forward_sync(
     mailbox: Mailbox,
     loop: asyncio.AbstractEventLoop,
 ) -> Suspension | None:
+    attempt = activation.attempt
     for emission in emissions:
         if isinstance(emission, Suspension):
             return emission
-        asyncio.run_coroutine_threadsafe(mailbox.put_emission(Emitted(activation, emission)), loop).result()
+        asyncio.run_coroutine_threadsafe(mailbox.put_emission(Emitted(activation, emission, attempt)), loop).result()
     return None

@@ -1,0 +1,51 @@
+"""What a node's metadata may ask of the engine: to be tried again when it fails, and to be given up in time."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+DAY = 86_400.0
+
+
+class Retry(BaseModel):
+    """How often a node that fails is tried altogether, and how many seconds lie between.
+
+    The pause before attempt n + 1 is `seconds` times `backoff` to the power of n - 1, a day at the most.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    attempts: int = Field(ge=1, le=100)
+    seconds: float = Field(1.0, ge=0, le=DAY)
+    backoff: float = Field(2.0, ge=1, le=10)
+
+    def pause_after(self, attempt: int) -> float | None:
+        """The seconds to wait after a failed attempt, counted from 1; None when it was the last."""
+        return min(DAY, self.seconds * self.backoff ** (attempt - 1)) if attempt < self.attempts else None
+
+
+class NodePolicy(BaseModel):
+    """The keys of a node's metadata that the engine obeys; all others are the editor's."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    retry: Retry = Retry(attempts=1)
+    timeout_seconds: float | None = Field(None, gt=0, le=DAY)
+
+
+def policy_of(metadata: Mapping[str, Any]) -> NodePolicy:
+    """The policy that a node's metadata asks for; raises `ValueError` for one that cannot be obeyed."""
+    return NodePolicy.model_validate(metadata)
+
+
+def policy_errors(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with the policy, by the place in the metadata; empty when it can be obeyed."""
+    try:
+        policy_of(metadata)
+    except ValidationError as error:
+        return {
+            ".".join(["metadata", *map(str, problem["loc"])]): problem["msg"]
+            for problem in error.errors(include_url=False, include_context=False)
+        }
+    return {}

@@ -1,0 +1,65 @@
+"""Nodes that are tried again, nodes and runs that are given up, and what is said of it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from accounts.models import User
+from executions.kinds import NodeStatus, Status
+from executions.models import NodeExecution
+from graphs.models import Node
+from tests.drawing import Drawn, draw
+from tests.executions.conftest import Run
+from tests.executions.test_engine import emitted, kinds, output, outputs
+
+
+def with_policy(graph: Drawn, node: str, **policy: Any) -> Drawn:
+    """The graph with a policy in the metadata of one node."""
+    Node.objects.filter(pk=graph.nodes[node]).update(metadata=policy)
+    return graph
+
+
+def flaky(tmp_path: Path, **more: Any) -> tuple[str, dict[str, Any]]:
+    """A node that logs its turns and always fails after its outputs."""
+    return "ProbeRead", {"log": str(tmp_path / "log"), "fail": "not yet", **more}
+
+
+@pytest.mark.parametrize(("attempts", "turns"), [(1, 1), (3, 3)])
+def test_a_node_is_tried_as_often_as_its_policy_says(
+    owner: User, run: Run, tmp_path: Path, attempts: int, turns: int
+) -> None:
+    graph = draw(owner, {"call": flaky(tmp_path), "out": output()}, ["call.error -> out.value"])
+    ended = run(with_policy(graph, "call", retry={"attempts": attempts, "seconds": 0.02}))
+    assert outputs(ended) == {"out": ["RuntimeError: not yet"]}
+    keys = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    assert keys == [[f"{ended.pk}:{graph.nodes['call']}:0", str(attempt + 1)] for attempt in range(turns)]
+    failed = NodeExecution.objects.get(run=ended.pk, node_id=graph.nodes["call"])
+    assert (failed.status, failed.attempt, len(failed.waits)) == (NodeStatus.FAILED, turns, turns - 1)
+    assert kinds(ended).count("node.failed") == 1
+
+
+def test_what_a_node_gave_before_it_failed_is_not_given_again(owner: User, run: Run, tmp_path: Path) -> None:
+    graph = draw(owner, {"call": flaky(tmp_path, value="x", times=2), "out": output()}, ["call.value -> out.value"])
+    ended = run(with_policy(graph, "call", retry={"attempts": 3, "seconds": 0}))
+    assert outputs(ended) == {"out": ["x", "x"]}
+    assert emitted(ended, graph, "call") == [("value", "x"), ("value", "x"), ("error", "RuntimeError: not yet")]
+
+
+def test_a_long_pause_between_attempts_gives_the_worker_back(owner: User, run: Run, tmp_path: Path) -> None:
+    graph = draw(owner, {"call": flaky(tmp_path)})
+    ended = run(with_policy(graph, "call", retry={"attempts": 2, "seconds": 1.5}))
+    assert ended.fence == 2
+    assert len((tmp_path / "log").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("probe", ["ProbeRead", "ProbeThread"])
+def test_a_node_that_takes_too_long_fails(owner: User, run: Run, probe: str) -> None:
+    graph = draw(
+        owner,
+        {"slow": (probe, {"seconds": 1.0, "value": "late"}), "out": output(), "never": output("never")},
+        ["slow.error -> out.value", "slow.value -> never.value"],
+    )
+    ended = run(with_policy(graph, "slow", timeout_seconds=0.1))
+    assert ended.status == Status.COMPLETED
+    assert outputs(ended) == {"out": ["Not done within 0.1 s"]}
