@@ -23,5 +23,13 @@ class TooDeep(Conflict):
     """The graph calls itself, or others, deeper than the limit."""
 
 
+class OverLimit(DomainError):
+    """The run has used up what it was given."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
 class Fenced(DomainError):
     """Another worker has taken the run over: everything this one still holds is dropped."""

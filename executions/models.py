@@ -74,6 +74,9 @@ class GraphExecutionQuerySet(models.QuerySet["GraphExecution"]):
 class GraphExecution(models.Model):
     """One run of one version of a graph.
 
+    `node_budget` is how many activations may begin. `stalled` names, once the run has ended, the nodes that got some of
+    their values but never all: `{"node_id", "missing": pins}`.
+
     `fence` counts the claims: a worker may write only while the fence is the one it claimed with and the lease holds.
     `head_seq` is the number of the newest event, `wakes` counts what happened from outside (a child ended, a person
     decided) so that a worker about to park can tell whether it looked too early.
@@ -114,6 +117,9 @@ class GraphExecution(models.Model):
     node_count = models.PositiveIntegerField(db_default=0)
     node_error_count = models.PositiveIntegerField(db_default=0)
     node_seconds = models.FloatField(db_default=0.0)
+    node_budget = models.PositiveIntegerField(db_default=100_000)
+    deadline_at = models.DateTimeField(null=True, blank=True)
+    stalled = models.JSONField(db_default=[])
     is_deleted = models.BooleanField(db_default=False)
 
     objects = GraphExecutionQuerySet.as_manager()

@@ -25,13 +25,14 @@ from graphs.errors import GraphNotFound
 from graphs.services import load_definition
 
 MAX_DEPTH = 8
+NODE_BUDGET = 100_000
 
 _INSERT_RUN = """
 WITH run AS (
     INSERT INTO executions_graphexecution (
         id, user_id, graph_id, graph_version, parent_id, root_id, depth, trigger_key, inputs, credential_inputs,
-        nodes_input_masks, head_seq)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 1)
+        nodes_input_masks, node_budget, deadline_at, head_seq)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s), 1)
     ON CONFLICT (user_id, trigger_key) DO NOTHING
     RETURNING *
 ), event AS (
@@ -54,11 +55,14 @@ def start_run(
     nodes_input_masks: Mapping[str, Mapping[str, Any]] | None = None,
     parent_id: UUID | None = None,
     trigger_key: str | None = None,
+    node_budget: int = NODE_BUDGET,
+    timeout_seconds: float | None = None,
     ring: bool = True,
 ) -> GraphExecution:
     """Queue a run of one of the user's graphs and tell a worker once it is committed.
 
     `inputs` go to the input nodes by name, `nodes_input_masks` (node id → pin → value) win over everything else.
+    The run ends as FAILED when it would begin more than `node_budget` activations, or after `timeout_seconds`.
     With a `trigger_key` that started a run before, that run is returned and nothing is started. `ring=False` leaves
     telling a worker to the caller.
 
@@ -75,7 +79,8 @@ def start_run(
     root_id, depth = _lineage(parent_id)
     values = (
         uuid7(), user_id, graph_id, graph_version, parent_id, root_id, depth, trigger_key,
-        _text(inputs), _text(credential_inputs or {}), _text(masks), EventKind.RUN_QUEUED.value,
+        _text(inputs), _text(credential_inputs or {}), _text(masks), node_budget, timeout_seconds,
+        EventKind.RUN_QUEUED.value,
     )  # fmt: skip
     try:
         for run in GraphExecution.objects.raw(_INSERT_RUN, values):

@@ -42,6 +42,7 @@ class Batch:
     wake_at: datetime | None = None
     error_code: str = ""
     error: str = ""
+    stalled: list[dict[str, Any]] = field(default_factory=list)
     node_count: int = 0
     node_error_count: int = 0
     node_seconds: float = 0.0

@@ -26,6 +26,7 @@ from executions.engine.rows import Claim, Committed
 from executions.engine.runner import Called, Emitted, Ended, Mailbox, Message, Poked, run_block
 from executions.engine.state import Activation, Output, RunState
 from executions.engine.store import Store
+from executions.errors import OverLimit
 from executions.kinds import EventKind, NodeStatus, Status
 from graphs.blocks.base import BlockError, CallGraph, ChildResult, Context, Effect, Suspension
 from graphs.blocks.inputs import check_output, prepare
@@ -81,6 +82,7 @@ class Driver:
         self._drain_until: float | None = None
         self._flushed_at = self._loop.time()
         self._live: dict[UUID, Activation] = {}
+        self._begun = 0
         self._in_place: list[tuple[Activation, Iterator[Any]]] = []
         self._queued: deque[Activation] = deque()
         self._admitted: list[tuple[Activation, BaseModel]] = []
@@ -120,14 +122,18 @@ class Driver:
             await self._take_up()
             while not await self._step():
                 pass
+        except OverLimit as limit:
+            await self._break_off(Status.FAILED, limit.kind, limit.message)
         finally:
             await self._abandon_tasks()
 
     async def _step(self) -> bool:
         """One round; true when the run is not ours any more."""
         if self._cancelled:
-            await self._terminate()
+            await self._break_off(Status.TERMINATED)
             return True
+        if self.claim.deadline_at is not None and self._now() >= self.claim.deadline_at:
+            raise OverLimit("deadline_exceeded", "The run did not end by its deadline")
         if self._drain_until is not None and (not self._tasks or self._loop.time() >= self._drain_until):
             await self._release()
             return True
@@ -141,6 +147,9 @@ class Driver:
             return False
         if self._waiting:
             return await self._park()
+        self._batch.stalled = [
+            {"node_id": str(node_id), "missing": sorted(pins)} for node_id, pins in self._state.stalled().items()
+        ]
         self._batch.end(Status.COMPLETED)
         await self._flush()
         return True
@@ -155,6 +164,7 @@ class Driver:
             return
         activations = restore(self._state, await self._store.history(self.claim.run_id, self._plan.static_nodes))
         self._live = {activation.id: activation for activation in activations}
+        self._begun = self.claim.node_count + len(activations)
         await self._learn_of_children(children_of(activations))
         for activation in activations:
             if activation.status is NodeStatus.WAITING:
@@ -216,6 +226,11 @@ class Driver:
     def _begin(self, activation: Activation) -> None:
         """Consume the activation's values, unless it had begun before."""
         if activation.started_at is None:
+            if self._begun >= self.claim.node_budget:
+                node, times = self._state.busiest()
+                message = f"The run began {self._begun} activations, its budget; {times} of {node.block.name} {node.id}"
+                raise OverLimit("node_budget_exceeded", message)
+            self._begun += 1
             activation.started_at = self._now()
             self._live[activation.id] = activation
             self._state.begin(activation)
@@ -354,6 +369,8 @@ class Driver:
             limits.append(STREAM_DELAY)
         if self._drain_until is not None:
             limits.append(self._drain_until - self._loop.time())
+        if self.claim.deadline_at is not None:
+            limits.append((self.claim.deadline_at - self._now()).total_seconds())
         return max(0.0, min(limits)) if limits else None
 
     async def _receive(self, message: Message) -> None:
@@ -415,7 +432,10 @@ class Driver:
     async def _park(self) -> bool:
         """Give the worker free until something happens; false when it happened meanwhile."""
         self._batch.status = Status.WAITING
-        self._batch.wake_at = min(self._alarms(), default=None)
+        alarms = self._alarms()
+        if self.claim.deadline_at is not None:
+            alarms.append(self.claim.deadline_at)
+        self._batch.wake_at = min(alarms, default=None)
         committed = await self._flush()
         if committed.status is Status.WAITING:
             return True
@@ -430,8 +450,8 @@ class Driver:
         self._batch.status = Status.QUEUED
         await self._flush()
 
-    async def _terminate(self) -> None:
-        """End the run because someone asked to."""
+    async def _break_off(self, status: Status, error_code: str = "", error: str = "") -> None:
+        """End the run before its time, and what is under way in it."""
         await self._abandon_tasks()
         self._admitted.clear()
         self._in_place.clear()
@@ -439,7 +459,7 @@ class Driver:
             activation.status = NodeStatus.TERMINATED
             activation.ended_at = self._now()
             self._batch.finish(activation)
-        self._batch.end(Status.TERMINATED)
+        self._batch.end(status, error_code, error)
         await self._flush()
 
     async def _abandon_tasks(self) -> None:

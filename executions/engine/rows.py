@@ -24,6 +24,9 @@ class Claim:
     claims: int
     cancelled: bool
     head_seq: int
+    node_count: int
+    node_budget: int
+    deadline_at: datetime | None
     now: datetime
     time_zone: str
 

@@ -134,13 +134,10 @@ class _Inbox:
         self.fired += 1
         return activation
 
-    def missing(self) -> list[frozenset[str]]:
-        """For each partial activation the pins that it still waits for."""
-        return [
-            self.node.linked - partial.values.keys() - self.kept.keys()
-            for partial in self._partials
-            if not partial.fired
-        ]
+    def missing(self) -> set[str]:
+        """The pins that partial activations wait for."""
+        waiting = (partial.values.keys() for partial in self._partials if not partial.fired)
+        return {pin for filled in waiting for pin in self.node.linked - filled - self.kept.keys()}
 
 
 class RunState:
@@ -215,10 +212,15 @@ class RunState:
             lane.popleft()
         return moved
 
-    def stalled(self) -> dict[UUID, list[frozenset[str]]]:
-        """The nodes that hold values but can never fire, with the pins that stayed empty."""
+    def stalled(self) -> dict[UUID, set[str]]:
+        """The nodes that hold values but did not fire with them, and the pins that stayed empty."""
         waiting = {node_id: inbox.missing() for node_id, inbox in self._inboxes.items()}
         return {node_id: missing for node_id, missing in waiting.items() if missing}
+
+    def busiest(self) -> tuple[PlanNode, int]:
+        """The node with the most activations so far, and how many."""
+        inbox = max(self._inboxes.values(), key=lambda inbox: inbox.fired)
+        return inbox.node, inbox.fired
 
     def _hand_on(self, activation: Activation) -> None:
         while activation.held:

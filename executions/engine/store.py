@@ -38,8 +38,8 @@ UPDATE executions_graphexecution SET
     claims_without_progress = claims_without_progress + 1
 WHERE id = %(run)s AND {_CLAIMABLE}
 RETURNING id AS run_id, fence, graph_id, graph_version, user_id, parent_id, inputs, nodes_input_masks, wakes,
-    claims_without_progress AS claims, cancel_requested_at IS NOT NULL AS cancelled, head_seq,
-    clock_timestamp() AS now,
+    claims_without_progress AS claims, node_count, node_budget, deadline_at, head_seq,
+    cancel_requested_at IS NOT NULL AS cancelled, clock_timestamp() AS now,
     -- A claim that a crash of Postgres forgets is made again, and fences off who made it.
     set_config('synchronous_commit', 'off', true) AS durability,
     (SELECT time_zone FROM accounts_user WHERE accounts_user.id = user_id) AS time_zone
@@ -56,7 +56,7 @@ WITH own AS (
         wake_at = %(wake_at)s::timestamptz,
         ended_at = CASE WHEN %(status)s IN ('COMPLETED', 'FAILED', 'TERMINATED') THEN clock_timestamp() END,
         queued_at = CASE WHEN %(status)s = 'QUEUED' THEN clock_timestamp() ELSE queued_at END,
-        error_code = %(error_code)s, error = %(error)s,
+        error_code = %(error_code)s, error = %(error)s, stalled = COALESCE(%(stalled)s::jsonb, stalled),
         head_seq = head_seq + %(events)s,
         node_count = node_count + %(node_count)s,
         node_error_count = node_error_count + %(node_error_count)s,
@@ -227,6 +227,7 @@ class Store:
             "wake_at": batch.wake_at,
             "error_code": batch.error_code,
             "error": batch.error,
+            "stalled": Jsonb(batch.stalled) if batch.stalled else None,
             "node_count": batch.node_count,
             "node_error_count": batch.node_error_count,
             "node_seconds": batch.node_seconds,

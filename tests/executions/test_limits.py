@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from accounts.models import User
+from executions import services
+from executions.engine.engine import Engine
 from executions.kinds import NodeStatus, Status
 from executions.models import NodeExecution
 from graphs.models import Node
 from tests.drawing import Drawn, draw
-from tests.executions.conftest import Run
+from tests.executions.conftest import Run, ended
 from tests.executions.test_engine import emitted, kinds, output, outputs
 
 
@@ -63,3 +65,53 @@ def test_a_node_that_takes_too_long_fails(owner: User, run: Run, probe: str) -> 
     ended = run(with_policy(graph, "slow", timeout_seconds=0.1))
     assert ended.status == Status.COMPLETED
     assert outputs(ended) == {"out": ["Not done within 0.1 s"]}
+
+
+def endless(owner: User) -> Drawn:
+    """A loop that nothing ends."""
+    return draw(
+        owner,
+        {"seed": ("StoreValue", {"input": 0}), "add": ("Calculator", {"operation": "Add", "b": 1})},
+        ["seed.output -> add.a", "add.result -> add.a"],
+    )
+
+
+def test_a_loop_without_end_stops_at_the_budget_and_is_named(owner: User, engine: Engine) -> None:
+    graph = endless(owner)
+    run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, node_budget=1000, ring=False)
+    engine.ring([run.pk])
+    done = ended(run.pk, timeout=20)
+    assert (done.status, done.error_code) == (Status.FAILED, "node_budget_exceeded")
+    block = f"CalculatorBlock {graph.nodes['add']}"
+    assert done.error in {f"The run began 1000 activations, its budget; {n} of {block}" for n in (999, 1000)}
+    assert NodeExecution.objects.filter(run=run.pk).count() == 1000
+    assert kinds(done)[-1] == "run.failed"
+
+
+@pytest.mark.parametrize("seconds_of_pause", [0.05, 3600])
+def test_a_run_ends_at_its_deadline_even_when_parked(owner: User, engine: Engine, seconds_of_pause: float) -> None:
+    graph = draw(
+        owner,
+        {"timer": ("CountdownTimer", {"seconds": seconds_of_pause, "repeat": 1000}), "out": output()},
+        ["timer.output_message -> out.value"],
+    )
+    run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, timeout_seconds=1.5, ring=False)
+    engine.ring([run.pk])
+    done = ended(run.pk)
+    assert (done.status, done.error_code) == (Status.FAILED, "deadline_exceeded")
+    assert NodeExecution.objects.get(run=run.pk, node_id=graph.nodes["timer"]).status == NodeStatus.TERMINATED
+
+
+def test_branches_that_can_never_fire_are_named_in_the_finished_run(owner: User, run: Run) -> None:
+    graph = draw(
+        owner,
+        {
+            "row": ("StoreValue", {"input": {"a": 1}}),
+            "join": ("CreateDictionary", {}),
+            "out": output(),
+        },
+        ["row.output_#_a -> join.values_#_a", "row.output_#_b -> join.values_#_b", "join.dictionary -> out.value"],
+    )
+    ended = run(graph)
+    assert ended.status == Status.COMPLETED
+    assert ended.stalled == [{"node_id": str(graph.nodes["join"]), "missing": ["values_#_b"]}]

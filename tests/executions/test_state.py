@@ -92,7 +92,7 @@ def test_values_on_two_pins_pair_up_in_order_of_arrival() -> None:
     play.give("b", "p")
     play.give("b", "q")
     assert values(play.take()) == [{"x": 1, "y": "p"}, {"x": 2, "y": "q"}]
-    assert play.state.stalled() == {play.graph.ids["join"]: [frozenset({"y"})]}
+    assert play.state.stalled() == {play.graph.ids["join"]: {"y"}}
 
 
 def test_links_into_one_pin_merge() -> None:
