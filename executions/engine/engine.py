@@ -34,6 +34,7 @@ from executions.engine.plan import Plan, compile_plan
 from executions.engine.rows import Claim, Committed
 from executions.engine.store import Store
 from executions.errors import Fenced
+from executions.failpoints import failpoint
 from executions.kinds import Status
 from graphs.blocks.base import CallGraph
 from graphs.blocks.registry import BLOCKS
@@ -188,6 +189,7 @@ class Engine:
             trigger_key=trigger_key,
             ring=False,
         )
+        failpoint("child.after_start")
         self._accept([run.id])
         return run.id
 
@@ -230,6 +232,7 @@ class Engine:
         while True:
             await asyncio.sleep(settings.SWEEP_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311  only spreads load
             try:
+                failpoint("sweep.before")
                 await self._store.cancel_orphans()
                 room = settings.ENGINE_RUNS - len(self._driving)
                 if room > 0:

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from executions.engine.state import Activation
+from executions.failpoints import failpoint
 from graphs.blocks.base import BlockError, Context, Emission, Suspension
 
 
@@ -99,12 +100,14 @@ async def run_block(
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
+            failpoint("effect.before")
             emissions = activation.node.block.run(block_input, context)
             if isinstance(emissions, AsyncIterator):
                 suspension = await _forward(emissions, activation, mailbox)
             else:
                 loop = asyncio.get_running_loop()
                 suspension = await loop.run_in_executor(threads, _forward_sync, emissions, activation, mailbox, loop)
+            failpoint("effect.after")
     # A block is foreign code: whatever it raises is its node's failure, not the worker's.
     except Exception as problem:
         error = BlockError(f"Not done within {seconds:g} s") if limit.expired() else problem

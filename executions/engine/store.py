@@ -21,6 +21,7 @@ from psycopg_pool import AsyncConnectionPool
 from executions.engine.batch import Batch
 from executions.engine.rows import Claim, Committed, History
 from executions.errors import Fenced
+from executions.failpoints import around_commit, failpoint
 from executions.kinds import Status
 
 # Queued runs, parked ones whose time has come, those whose worker fell silent, and those that this process let slip.
@@ -204,9 +205,11 @@ class Store:
 
     async def claim(self, run_id: UUID) -> Claim | None:
         """Take a run if nobody else has it, under a new fence."""
+        failpoint("claim.before_commit")
         row = await self._one(_CLAIM, {"run": run_id, "owner": self._owner, "lease": settings.LEASE_SECONDS})
         if row is None:
             return None
+        failpoint("claim.after_commit")
         del row["durability"]
         return Claim(**row)
 
@@ -232,9 +235,11 @@ class Store:
             "node_error_count": batch.node_error_count,
             "node_seconds": batch.node_seconds,
         }
+        around_commit("before_commit", batch)
         row = await self._one(_COMMIT, arguments)
         if row is None:
             raise Fenced
+        around_commit("after_commit", batch)
         batch.mark_stored()
         return Committed(Status(row.pop("status")), **row)
 

@@ -44,6 +44,7 @@ VARIABLES = [
     Variable("TASKLOOM_HTTP_ALLOW_PRIVATE", "", "host:port pairs that blocks may reach although they are not public."),
     Variable("TASKLOOM_DEMO_EMAIL", "demo@taskloom.local", "Login of the demo user that `up` makes."),
     Variable("TASKLOOM_DEMO_PASSWORD", "", "Its password. Unset: a random one, kept in TASKLOOM_HOME and printed."),
+    Variable("TASKLOOM_FAILPOINTS", "", "Moments at which a process shall fail. For tests only."),
 ]
 
 _DEFAULTS = {variable.name: variable.default for variable in VARIABLES}

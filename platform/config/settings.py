@@ -178,6 +178,7 @@ SPECTACULAR_SETTINGS = {
 ENGINE_RUNS = env.number("TASKLOOM_ENGINE_RUNS")
 LEASE_SECONDS = env.number("TASKLOOM_LEASE_SECONDS")
 SWEEP_SECONDS = env.number("TASKLOOM_SWEEP_SECONDS")
+FAILPOINTS = env.names("TASKLOOM_FAILPOINTS")
 HTTP_ALLOW_PRIVATE = env.names("TASKLOOM_HTTP_ALLOW_PRIVATE")
 
 # --- The demo user ----------------------------------------------------------------------------------------------
