@@ -152,6 +152,7 @@ def run_detail(run: GraphExecution, *, page: int = 1, page_size: int = MAX_NODES
         **run_meta(run),
         "outputs": outputs.values,
         "truncated": outputs.truncated,
+        "stalled": run.stalled,
         "node_executions": nodes,
         "node_pagination": {
             "total_items": total,

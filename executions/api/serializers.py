@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from core.api import PaginationSerializer
+from executions import services
 from executions.kinds import NodeStatus, Status
 
 # Runs and activations share the contract's one set of names.
@@ -25,6 +26,19 @@ class ExecuteSerializer(serializers.Serializer[Any]):
 
     inputs = serializers.DictField(default=dict, help_text="Values for the graph's inputs, by their names.")
     credentials_inputs = serializers.DictField(child=CredentialsMetaInputSerializer(), default=dict)
+    node_budget = serializers.IntegerField(
+        min_value=1,
+        max_value=10_000_000,
+        default=services.NODE_BUDGET,
+        help_text="How many activations may begin before the run is ended as FAILED, node_budget_exceeded.",
+    )
+    timeout_seconds = serializers.FloatField(
+        min_value=1,
+        max_value=366 * 86_400,
+        default=None,
+        allow_null=True,
+        help_text="After how long the run is ended as FAILED, deadline_exceeded.",
+    )
     source = serializers.ChoiceField(  # type: ignore[assignment]  # a field may be called as an attribute of fields
         ["builder", "library", "onboarding"], required=False, allow_null=True
     )
@@ -97,9 +111,17 @@ class GraphExecutionSerializer(GraphExecutionMetaSerializer):
     outputs = serializers.DictField(child=serializers.ListField(), help_text="The values of each output, by its name.")
 
 
+class StalledSerializer(serializers.Serializer[Any]):
+    """A node that got some of its values but never all."""
+
+    node_id = serializers.UUIDField()
+    missing = serializers.ListField(child=serializers.CharField(), help_text="The pins that stayed empty.")
+
+
 class GraphExecutionWithNodesSerializer(GraphExecutionSerializer):
     """A run with its outputs and a page of its activations."""
 
+    stalled = StalledSerializer(many=True)
     node_executions = NodeExecutionResultSerializer(many=True)
     node_pagination = PaginationSerializer()
 

@@ -81,6 +81,8 @@ class ExecuteView(APIView):
             user_id=_user(request).pk,
             inputs=body.validated_data["inputs"],
             credential_inputs=body.validated_data["credentials_inputs"],
+            node_budget=body.validated_data["node_budget"],
+            timeout_seconds=body.validated_data["timeout_seconds"],
             trigger_key=_trigger_key(request),
         )
         if (run.graph_id, run.graph_version) != (graph_id, graph_version):

@@ -1,15 +1,18 @@
 """Nodes that are tried again, nodes and runs that are given up, and what is said of it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+from rest_framework.test import APIClient
 
 from accounts.models import User
 from executions import services
 from executions.engine.engine import Engine
 from executions.kinds import NodeStatus, Status
-from executions.models import NodeExecution
+from executions.models import GraphExecution, NodeExecution
 from graphs.models import Node
 from tests.drawing import Drawn, draw
 from tests.executions.conftest import Run, ended
@@ -115,3 +118,29 @@ def test_branches_that_can_never_fire_are_named_in_the_finished_run(owner: User,
     ended = run(graph)
     assert ended.status == Status.COMPLETED
     assert ended.stalled == [{"node_id": str(graph.nodes["join"]), "missing": ["values_#_b"]}]
+
+
+def test_limits_are_given_over_rest_and_seen_there(
+    client_of: Callable[[User], APIClient], owner: User, engine: Engine
+) -> None:
+    graph = endless(owner)
+    client = client_of(owner)
+    body = {"inputs": {}, "node_budget": 10, "timeout_seconds": 60}
+    run_id = client.post(f"/api/graphs/{graph.id}/execute/1", body, format="json").json()["id"]
+    ended(UUID(run_id))
+    detail = client.get(f"/api/graphs/{graph.id}/executions/{run_id}").json()
+    assert (detail["status"], detail["error_code"], detail["stalled"]) == ("FAILED", "node_budget_exceeded", [])
+    assert len(detail["node_executions"]) == 10
+
+
+@pytest.mark.parametrize(
+    "body", [{"node_budget": 0}, {"node_budget": "many"}, {"timeout_seconds": 0}, {"timeout_seconds": 10**9}]
+)
+def test_limits_out_of_bounds_are_refused(
+    client_of: Callable[[User], APIClient], owner: User, body: dict[str, Any]
+) -> None:
+    graph = endless(owner)
+    answer = client_of(owner).post(f"/api/graphs/{graph.id}/execute/1", {"inputs": {}, **body}, format="json")
+    assert answer.status_code == 422
+    assert next(iter(body)) in str(answer.json()["detail"])
+    assert not GraphExecution.objects.exists()
