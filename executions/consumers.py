@@ -20,6 +20,7 @@ from django.db import Error as DatabaseError
 from accounts.models import User
 from core import strict_json
 from core.errors import Conflict, DomainError, Invalid, Unavailable
+from core.sockets import TRY_AGAIN_LATER, accept_and_close, protocol_of
 from executions import events
 from executions.feeds import NODE_EVENT, RUN_EVENT, RunFeed
 from executions.graph_feed import GraphFeed
@@ -39,8 +40,6 @@ LOOK_SECONDS = 10.0
 # The runs of a graph hint at every commit; their statuses change less often.
 GRAPH_PAUSE = 0.2
 ABUSE = 4008
-# What a client offers beside its token; a browser wants it confirmed.
-SUBPROTOCOL = "bearer"
 
 _METHOD_OF = {RUN_EVENT: "graph_execution_event", NODE_EVENT: "node_execution_event"}
 
@@ -56,6 +55,17 @@ class TooManySubscriptions(Conflict):
 class RunsConsumer(AsyncWebsocketConsumer):
     """One socket of one user."""
 
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve the socket to its end; without a channel layer to listen to, it is closed with 1013."""
+        try:
+            await super().__call__(scope, receive, send)
+        # The layer is asked for a channel before anything else. It may fail with whatever its client library raises.
+        except Exception as error:
+            if hasattr(self, "channel_name"):
+                raise
+            log.error("The channel layer does not answer: %s", error)
+            await accept_and_close(scope, receive, send, TRY_AGAIN_LATER, "Messages cannot be delivered at the moment")
+
     async def connect(self) -> None:
         """Accept; who the user is was settled before."""
         self._user = cast(User, self.scope["user"])
@@ -63,7 +73,7 @@ class RunsConsumer(AsyncWebsocketConsumer):
         self._sending = asyncio.Lock()
         self._is_closed = False
         self._allowance, self._counted_at = float(BURST), time.monotonic()
-        await self.accept(SUBPROTOCOL if SUBPROTOCOL in self.scope.get("subprotocols", []) else None)
+        await self.accept(protocol_of(self.scope))
         self._caretaker = asyncio.create_task(self._look_after())
 
     async def disconnect(self, code: int) -> None:

@@ -1,6 +1,7 @@
 """Log in, stay logged in, and find out who a token belongs to."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import UUID
 
 from django.contrib.auth import authenticate
@@ -18,6 +19,14 @@ class Tokens:
 
     access: str
     refresh: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Who an access token belongs to, and when it expires."""
+
+    user: User
+    until: datetime
 
 
 def log_in(email: str, password: str) -> Tokens:
@@ -45,9 +54,10 @@ def issue_tokens(user: User) -> Tokens:
     return Tokens(access=str(token.access_token), refresh=str(token))
 
 
-def user_of(access_token: str) -> User:
+def session_of(access_token: str) -> Session:
     """The active user who holds this access token; raises `TokenRefused`, `TokenWithoutSubject` when it names none."""
-    return owner_of(_verified(AccessToken, access_token))
+    token = _verified(AccessToken, access_token)
+    return Session(owner_of(token), datetime.fromtimestamp(token.payload["exp"], UTC))
 
 
 def owner_of(token: Token) -> User:

@@ -1,9 +1,12 @@
 """The user behind a WebSocket."""
 
+import time
 from typing import Any
 
 import pytest
 from channels.testing import WebsocketCommunicator
+from django.db import OperationalError
+from django.db.backends.utils import CursorWrapper
 from pytest_django import Settings
 
 from accounts import services
@@ -21,9 +24,25 @@ async def greet(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "websocket.send", "text": scope["user"].email})
 
 
-def socket(query: str = "", protocols: list[str] | None = None, **headers: str) -> WebsocketCommunicator:
+class Recorder:
+    """An application behind that answers everything, too late or not, until its client is gone."""
+
+    def __init__(self) -> None:
+        self.received: list[str] = []
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        self.received.append((await receive())["type"])
+        await send({"type": "websocket.accept"})
+        while self.received[-1] != "websocket.disconnect":
+            self.received.append((await receive())["type"])
+            await send({"type": "websocket.send", "text": "too late"})
+
+
+def socket(
+    query: str = "", protocols: list[str] | None = None, inner: Any = greet, **headers: str
+) -> WebsocketCommunicator:
     sent = [(name.encode(), value.encode()) for name, value in headers.items()]
-    return WebsocketCommunicator(TokenAuth(greet), f"/ws{query}", headers=sent, subprotocols=protocols)
+    return WebsocketCommunicator(TokenAuth(inner), f"/ws{query}", headers=sent, subprotocols=protocols)
 
 
 @pytest.fixture
@@ -59,6 +78,26 @@ class TestASocket:
     async def test_closes_with_4003_when_the_token_is_refused(self, user: User, token: Any) -> None:
         token = token if isinstance(token, str) else signed(**token)
         assert await closing_code(socket(f"?token={token}")) == 4003
+
+    async def test_closes_with_4003_when_its_token_expires_and_is_quiet_from_then_on(self, user: User) -> None:
+        behind = Recorder()
+        communicator = socket(f"?token={signed(sub=str(user.pk), exp=int(time.time()) + 2)}", inner=behind)
+        assert await communicator.connect() == (True, None)
+        closing = await communicator.receive_output(timeout=5)
+        assert closing == {"type": "websocket.close", "code": 4003, "reason": "The token has expired"}
+        await communicator.wait()
+        assert behind.received == ["websocket.connect", "websocket.disconnect"]
+        assert await communicator.receive_nothing()
+
+    async def test_closes_with_1013_while_the_database_does_not_answer(
+        self, token: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def away(*_: Any, **__: Any) -> None:
+            raise OperationalError("the connection is lost")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(CursorWrapper, "execute", away)
+            assert await closing_code(socket(f"?token={token}")) == 1013
 
     async def test_closes_with_4003_when_the_user_is_switched_off(self, user: User, token: str) -> None:
         await User.objects.filter(pk=user.pk).aupdate(is_active=False)

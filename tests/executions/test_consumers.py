@@ -1,14 +1,19 @@
 """Watching runs over the WebSocket."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
+from channels.testing import WebsocketCommunicator
+from pytest_django import Settings
 
 from accounts.models import User
+from accounts.services import issue_tokens
+from config.asgi import application
 from core.hints import hints
 from executions import consumers, events, services
 from executions.engine.engine import Engine
@@ -17,6 +22,7 @@ from executions.models import Event, GraphExecution
 from executions.pages import MAX_OUTPUTS
 from graphs.models import GraphVersion
 from tests import make
+from tests.accounts.test_api import signed
 from tests.drawing import Drawn, draw
 from tests.executions.conftest import ended
 from tests.executions.watching import Watcher, seqs, watching
@@ -458,3 +464,32 @@ async def test_a_client_that_does_not_read_is_let_go(
         assert taken[-1]["code"] == consumers.ABUSE
         # Others are served as ever.
         assert (await watcher.ask("heartbeat"))["data"] == "pong"
+
+
+async def test_a_socket_is_closed_with_1013_while_redis_does_not_answer(owner: User, settings: Settings) -> None:
+    layer = settings.CHANNEL_LAYERS["default"]
+    nowhere = {**layer, "CONFIG": {**layer["CONFIG"], "hosts": ["unix:///nowhere/valkey.sock"]}}
+    settings.CHANNEL_LAYERS = {"default": nowhere}
+    tokens = await sync_to_async(issue_tokens)(owner)
+    socket = WebsocketCommunicator(application, f"/ws?token={tokens.access}")
+    connected, _ = await socket.connect(5)
+    assert connected
+    closing = await socket.receive_output(5)
+    assert (closing["type"], closing["code"]) == ("websocket.close", 1013)
+
+
+async def test_a_socket_whose_token_expires_is_closed_and_leaves_its_runs(
+    owner: User, graph: GraphVersion, start: Start
+) -> None:
+    run = await start(graph, who="World")
+    token = signed(sub=str(owner.pk), exp=int(time.time()) + 2)
+    socket = WebsocketCommunicator(application, f"/ws?token={token}")
+    assert (await socket.connect(5))[0]
+    watcher = Watcher(socket)
+    assert (await watcher.ask("subscribe_graph_execution", graph_exec_id=str(run.pk)))["success"] is True
+    assert (await watcher.next())["data"]["snapshot"] is True
+    closing = await socket.receive_output(5)
+    assert (closing["type"], closing["code"]) == ("websocket.close", 4003)
+    await socket.wait(5)
+    await sync_to_async(services.stop_run)(run.pk)
+    assert await watcher.is_quiet()
