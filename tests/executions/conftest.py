@@ -13,6 +13,7 @@ from executions.engine.engine import Engine
 from executions.kinds import FINAL
 from executions.models import GraphExecution
 from tests.drawing import Drawn
+from tests.invariants import violations
 
 Run = Callable[..., GraphExecution]
 
@@ -39,10 +40,12 @@ def run(owner: User, engine: Engine) -> Run:
 
 
 def ended(run_id: UUID, timeout: float = 10) -> GraphExecution:
-    """The run once it has ended."""
+    """The run once it has ended, and what it started too, with rows that keep every promise."""
     run: GraphExecution = eventually(
         lambda: GraphExecution.objects.filter(pk=run_id, status__in=FINAL).first(), timeout
     )
+    eventually(lambda: not GraphExecution.objects.filter(root_id=run_id).exclude(status__in=FINAL).exists(), timeout)
+    assert violations([run_id]) == []
     return run
 
 
