@@ -12,5 +12,5 @@ RING = "executions.ring"
 def ring(run_ids: Sequence[UUID]) -> None:
     """Tell some worker, once the transaction commits, that these runs may have something to do."""
     failpoint("ring.before")
-    send_task(RING, run_ids=[str(run_id) for run_id in run_ids])
+    send_task(RING, queue="runs", run_ids=[str(run_id) for run_id in run_ids])
     failpoint("ring.after")

@@ -5,18 +5,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from celery import current_app
 from django.db import transaction
+
+from core.broker import BrokerUnavailable, publish
 
 log = logging.getLogger(__name__)
 
 
-def send_task(name: str, **arguments: Any) -> None:
+def send_task(name: str, *, queue: str, **arguments: Any) -> None:
     """Send a Celery task by name once the current transaction commits; at once outside of one.
 
     A broker that is away is logged, not raised: rows are the truth, and a sweeper finds what was not announced.
     """
-    run_after_commit(partial(_send_now, name, arguments))
+    run_after_commit(partial(_send_now, name, queue, arguments))
 
 
 def run_after_commit(action: Callable[[], None]) -> None:
@@ -24,10 +25,8 @@ def run_after_commit(action: Callable[[], None]) -> None:
     transaction.on_commit(action, robust=True)
 
 
-def _send_now(name: str, arguments: dict[str, Any]) -> None:
+def _send_now(name: str, queue: str, arguments: dict[str, Any]) -> None:
     try:
-        current_app.send_task(name, kwargs=arguments, ignore_result=True)
-    except OSError as error:
-        log.warning("The broker did not take %s: %s", name, error)
-    except current_app.connection_for_write().connection_errors as error:
-        log.warning("The broker did not take %s: %s", name, error)
+        publish(name, queue, arguments)
+    except BrokerUnavailable as error:
+        log.warning("%s", error)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from django.db import connection
+from pytest_django import Settings
 
 from accounts.models import User
 from executions import services
@@ -295,3 +296,10 @@ def test_a_child_that_ends_before_its_parent_waits_for_it_is_noticed(owner: User
         assert outputs(ended(run.pk)) == {"out": [2.0]}
     finally:
         engine.stop(grace=0)
+
+
+def test_a_run_started_while_the_broker_is_away_is_run(owner: User, engine: Engine, settings: Settings) -> None:
+    settings.CELERY_BROKER_URL = "redis+socket:///nowhere/valkey.sock?virtual_host=0"
+    graph = draw(owner, {"one": ("StoreValue", {"input": 1})})
+    run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={})
+    assert ended(run.pk).status == Status.COMPLETED

@@ -22,7 +22,7 @@ def _places(pattern: str, *, but: tuple[str, ...] = ()) -> list[str]:
 
 
 def test_work_is_sent_to_celery_only_after_the_commit():
-    assert _places(r"\.delay\(|\.apply_async\(|\.send_task\(", but=("platform/core/after_commit.py",)) == []
+    assert _places(r"\.delay\(|\.apply_async\(|\.send_task\(", but=("platform/core/broker.py",)) == []
 
 
 def test_rows_are_locked_only_by_the_questions_of_their_models():

@@ -1,0 +1,53 @@
+"""Tasks on their way to the broker."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+import redis
+from celery import current_app
+from pytest_django import Settings
+
+from core.broker import BrokerUnavailable, message, publish
+
+ARGUMENTS = {"run_ids": ["one", "two"]}
+
+
+@pytest.fixture
+def broker(settings: Settings) -> redis.Redis:
+    """The tests' broker itself."""
+    return redis.Redis.from_url(settings.REDIS_URL)
+
+
+def taken_apart(raw: Any) -> tuple[dict[str, Any], Any]:
+    """A message's envelope, and its body decoded."""
+    envelope = json.loads(raw)
+    return envelope, json.loads(base64.b64decode(envelope["body"]))
+
+
+def test_a_message_is_what_kombu_would_have_written(broker: redis.Redis):
+    current_app.send_task("probe.task", kwargs=ARGUMENTS, queue="probe", ignore_result=True)
+    theirs, their_body = taken_apart(broker.lpop("probe"))
+    ours, our_body = taken_apart(message("probe.task", "probe", ARGUMENTS))
+    assert our_body == their_body
+    assert ours.keys() == theirs.keys()
+    assert (ours["content-type"], ours["content-encoding"]) == (theirs["content-type"], theirs["content-encoding"])
+    of_one_message = {"id": ours["headers"]["id"], "root_id": ours["headers"]["id"]}
+    assert ours["headers"] == {name: theirs["headers"][name] for name in ours["headers"]} | of_one_message
+    assert ours["properties"].keys() == theirs["properties"].keys() | {"reply_to"}
+    assert ours["properties"]["delivery_info"] == theirs["properties"]["delivery_info"]
+
+
+def test_a_task_lands_on_its_queue(broker: redis.Redis):
+    publish("probe.task", "probe", ARGUMENTS)
+    envelope, body = taken_apart(broker.lpop("probe"))
+    assert envelope["headers"]["task"] == "probe.task"
+    assert body[:2] == [[], ARGUMENTS]
+
+
+@pytest.mark.parametrize("url", ["redis+socket:///nowhere/valkey.sock?virtual_host=0", "redis://127.0.0.1:1/0"])
+def test_a_broker_that_is_away_is_said_to_be(settings: Settings, url: str):
+    settings.CELERY_BROKER_URL = url
+    with pytest.raises(BrokerUnavailable, match=r"The broker did not take probe\.task: "):
+        publish("probe.task", "probe", ARGUMENTS)
