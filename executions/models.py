@@ -125,6 +125,7 @@ class GraphExecution(models.Model):
     objects = GraphExecutionQuerySet.as_manager()
 
     class Meta:
+        verbose_name = "run"
         constraints = [
             models.UniqueConstraint(fields=["user", "trigger_key"], name="one_run_per_trigger"),
             models.CheckConstraint(
@@ -185,6 +186,7 @@ class NodeExecution(models.Model):
     objects = NodeExecutionQuerySet.as_manager()
 
     class Meta:
+        verbose_name = "activation"
         constraints = [
             models.UniqueConstraint(fields=["run", "node_id", "ordinal"], name="node_runs_once_per_activation"),
         ]
