@@ -2,12 +2,15 @@
 
 import base64
 import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
 from django.core.paginator import Paginator
-from django.db.models import Model, QuerySet
+from django.db.models import CharField, F, Model, OuterRef, QuerySet, Subquery
+from django.db.models.expressions import RawSQL
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import cached_property
@@ -17,9 +20,15 @@ from django.utils.safestring import SafeString
 from core.errors import DomainError
 from executions import previews, services
 from executions.models import Event, GraphExecution, NodeExecution, NodeOutput
-from executions.reading import picture_of
+from executions.picture import duration, friendly, title_of
+from executions.reading import block_name, picture_of
+from graphs.models import GraphVersion
+from graphs.services import load_definition
 
 MOST_ROWS = 100
+# Of each activation in the table of a run.
+_MOST_OUTPUTS = 3
+_MOST_CHARACTERS = 100
 _MOST_COUNTED = 10_000
 
 
@@ -58,27 +67,36 @@ class LookOnly(admin.ModelAdmin):  # type: ignore[type-arg]
 class GraphExecutionAdmin(LookOnly):
     """Find runs, see what they did, stop them."""
 
-    list_display = ("id", "user", "graph_version", "status", "node_count", "node_error_count", "created_at", "ended_at")
+    list_display = ("short_id", "graph_name", "user", "status", "nodes", "started_at", "took")
     list_filter = ("status", "created_at")
     list_select_related = ("user",)
     search_fields = ("user__email",)
     search_help_text = "The id of a run or graph, or part of an email address"
     actions = ("stop",)
     fieldsets = (
-        (None, {"fields": ("id", "user", "graph_id", "graph_version", "parent", "status", "error_code", "error")}),
+        (None, {"fields": ("id", "user", "graph_link", "parent", "status", "error_code", "error", "stalled")}),
         ("Picture", {"fields": ("picture",)}),
         ("Values", {"fields": ("shown_inputs", "shown_masks", "credential_inputs")}),
-        ("Activations", {"fields": ("activations",)}),
-        ("Events", {"fields": ("events",)}),
+        ("Newest activations", {"fields": ("activations",)}),
+        ("Newest events", {"fields": ("events",)}),
         ("Times", {"fields": ("created_at", "queued_at", "started_at", "ended_at", "wake_at", "cancel_requested_at")}),
         (
             "Engine",
             {
-                "fields": ("trigger_key", "fence", "lease_owner", "lease_until", "claims_without_progress", "head_seq"),
+                "fields": (
+                    "node_budget", "deadline_at", "trigger_key", "fence", "lease_owner", "lease_until",
+                    "claims_without_progress", "head_seq",
+                ),
                 "classes": ("collapse",),
             },
         ),
-    )
+    )  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[GraphExecution]:
+        """The runs with the names of their graphs, and without the values that may be long."""
+        versions = GraphVersion.objects.filter(graph=OuterRef("graph"), version=OuterRef("graph_version"))
+        runs: QuerySet[GraphExecution] = super().get_queryset(request)
+        return runs.annotate(name_of_graph=Subquery(versions.values("name"))).defer("inputs", "nodes_input_masks")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -106,11 +124,38 @@ class GraphExecutionAdmin(LookOnly):
         """Whoever operates the platform may."""
         return bool(request.user.is_superuser)
 
+    @admin.display(description="run", ordering="pk")
+    def short_id(self, run: GraphExecution) -> str:
+        """The part of its id that tells it from others."""
+        return _short(run.pk)
+
+    @admin.display(description="graph", ordering="name_of_graph")
+    def graph_name(self, run: GraphExecution) -> str:
+        """Which version of which graph it runs."""
+        return f"{getattr(run, 'name_of_graph', None) or _short(run.graph_id)} v{run.graph_version}"
+
+    @admin.display(description="nodes", ordering="node_count")
+    def nodes(self, run: GraphExecution) -> str:
+        """How many activations have ended, and how many of them failed."""
+        return f"{run.node_count}, {run.node_error_count} failed" if run.node_error_count else str(run.node_count)
+
+    @admin.display(description="duration")
+    def took(self, run: GraphExecution) -> str:
+        """How long it ran, or runs by now."""
+        return _duration(run.started_at, run.ended_at)
+
+    @admin.display(description="graph")
+    def graph_link(self, run: GraphExecution) -> str:
+        """The way to its graph."""
+        return _link("graphs_graph", run.graph_id, self.graph_name(run))
+
     @admin.display(description="picture")
     def picture(self, run: GraphExecution) -> str:
         """The run as it is now. As an image, so that nothing in it can act on the page."""
         picture = base64.b64encode(picture_of(run).encode()).decode()
-        return format_html('<img alt="" style="max-width: 100%" src="data:image/svg+xml;base64,{}">', picture)
+        return format_html(
+            '<div class="sideways"><img alt="The graph of the run" src="data:image/svg+xml;base64,{}"></div>', picture
+        )
 
     @admin.display(description="inputs")
     def shown_inputs(self, run: GraphExecution) -> str:
@@ -124,19 +169,21 @@ class GraphExecutionAdmin(LookOnly):
 
     @admin.display(description="newest activations")
     def activations(self, run: GraphExecution) -> str:
-        """The newest activations."""
-        nodes = NodeExecution.objects.filter(run=run.pk).order_by("-started_at", "-pk")[:MOST_ROWS]
+        """What the nodes did last, and the beginning of what they gave."""
+        found = NodeExecution.objects.filter(run=run.pk).defer("input_data").order_by("-started_at", "-pk")
+        nodes = list(found[:MOST_ROWS])
+        titles = _titles(run)
+        outputs = _first_outputs(run, nodes)
         return _table(
-            ("activation", "node", "status", "attempt", "outputs", "started", "ended", "error"),
+            ("node", "block", "status", "started", "duration", "outputs", "error"),
             [
                 (
-                    _link("nodeexecution", node.pk),
-                    node.node_id,
-                    node.status,
-                    node.attempt,
-                    node.output_count,
-                    node.started_at,
-                    node.ended_at or "",
+                    _link("executions_nodeexecution", node.pk, titles.get(node.node_id, _short(node.node_id))),
+                    friendly(block_name(node.block_id)),
+                    node.status if node.attempt == 1 else f"{node.status}, attempt {node.attempt}",
+                    _time(node.started_at),
+                    _duration(node.started_at, node.ended_at),
+                    _lines(outputs.get(node.pk, []), node.output_count),
                     previews.preview(node.error, 200),
                 )
                 for node in nodes
@@ -145,11 +192,20 @@ class GraphExecutionAdmin(LookOnly):
 
     @admin.display(description="newest events")
     def events(self, run: GraphExecution) -> str:
-        """The newest events."""
-        rows = Event.objects.filter(run=run.pk).order_by("-seq")[:MOST_ROWS]
+        """What happened last."""
+        events = list(Event.objects.filter(run=run.pk).order_by("-seq")[:MOST_ROWS])
+        ids = {event.node_execution_id for event in events if event.node_execution_id}
+        node_ids = dict(NodeExecution.objects.filter(pk__in=ids).values_list("pk", "node_id"))
+        titles = _titles(run)
+
+        def node(pk: UUID | None) -> str:
+            if pk is None:
+                return ""
+            return _link("executions_nodeexecution", pk, titles.get(node_ids.get(pk, pk), _short(pk)))
+
         return _table(
-            ("seq", "kind", "at", "activation", "outputs"),
-            [(row.seq, row.kind, row.at, row.node_execution_id or "", row.outputs) for row in rows],
+            ("seq", "kind", "at", "node", "outputs"),
+            [(row.seq, row.kind, _time(row.at), node(row.node_execution_id), row.outputs or "") for row in events],
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
@@ -161,12 +217,12 @@ class GraphExecutionAdmin(LookOnly):
 class NodeExecutionAdmin(LookOnly):
     """See what a node was given and what it gave."""
 
-    list_display = ("id", "run_id", "node_id", "status", "attempt", "output_count", "started_at", "ended_at")
+    list_display = ("short_id", "block", "shown_run", "status", "attempt", "output_count", "started_at", "took")
     list_filter = ("status",)
     search_fields = ("run__pk",)
-    search_help_text = "The id of a run, node or activation"
+    search_help_text = "The id of a run or activation"
     fields = (
-        "id", "shown_run", "node_id", "block_id", "ordinal", "status", "attempt", "shown_input", "shown_outputs",
+        "id", "shown_run", "node_id", "block", "ordinal", "status", "attempt", "shown_input", "shown_outputs",
         "error", "waits", "started_at", "ended_at",
     )  # fmt: skip
     readonly_fields = fields
@@ -182,10 +238,30 @@ class NodeExecutionAdmin(LookOnly):
         by_run, by_id = queryset.filter(run=wanted), queryset.filter(pk=wanted)
         return by_run | by_id, False
 
-    @admin.display(description="run")
+    def get_queryset(self, request: HttpRequest) -> QuerySet[NodeExecution]:
+        """The activations without the values that may be long."""
+        nodes: QuerySet[NodeExecution] = super().get_queryset(request)
+        return nodes.defer("input_data")
+
+    @admin.display(description="activation", ordering="pk")
+    def short_id(self, node: NodeExecution) -> str:
+        """The part of its id that tells it from others."""
+        return _short(node.pk)
+
+    @admin.display(ordering="block_id")
+    def block(self, node: NodeExecution) -> str:
+        """The name of its block."""
+        return friendly(block_name(node.block_id))
+
+    @admin.display(description="duration")
+    def took(self, node: NodeExecution) -> str:
+        """How long it took, or takes by now."""
+        return _duration(node.started_at, node.ended_at)
+
+    @admin.display(description="run", ordering="run")
     def shown_run(self, node: NodeExecution) -> str:
         """The way to its run."""
-        return _link("graphexecution", node.run_id)
+        return _link("executions_graphexecution", node.run_id, _short(node.run_id))
 
     @admin.display(description="input")
     def shown_input(self, node: NodeExecution) -> str:
@@ -208,8 +284,46 @@ def _table(titles: tuple[str, ...], rows: list[tuple[Any, ...]]) -> SafeString:
     body = format_html_join(
         "", "<tr>{}</tr>", ((format_html_join("", "<td>{}</td>", ((cell,) for cell in row)),) for row in rows)
     )
-    return format_html("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>", head, body)
+    return format_html(
+        '<div class="sideways"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>', head, body
+    )
 
 
-def _link(model: str, pk: UUID) -> SafeString:
-    return format_html('<a href="{}">{}</a>', reverse(f"admin:executions_{model}_change", args=[pk]), pk)
+def _titles(run: GraphExecution) -> Mapping[UUID, str]:
+    """What to call the nodes of a run."""
+    nodes = load_definition(run.graph_id, run.graph_version).nodes
+    return {node.id: title_of(node, block_name(node.block_id)) for node in nodes}
+
+
+def _first_outputs(run: GraphExecution, nodes: Iterable[NodeExecution]) -> dict[UUID, list[str]]:
+    """The beginnings of the first outputs of some activations of a run."""
+    start = RawSQL("left(value #>> '{}', %s)", [_MOST_CHARACTERS + 1], output_field=CharField())
+    rows = NodeOutput.objects.filter(run=run.pk, node_execution__in=nodes, ordinal__lt=_MOST_OUTPUTS)
+    outputs: dict[UUID, list[str]] = {}
+    for pk, pin, text in rows.order_by("ordinal").values_list("node_execution_id", F("pin"), start):
+        is_whole = text is None or len(text) <= _MOST_CHARACTERS
+        shown = text if is_whole else f"{text[:_MOST_CHARACTERS]}…"
+        outputs.setdefault(pk, []).append(f"{pin}: {'null' if shown is None else shown}")
+    return outputs
+
+
+def _lines(shown: list[str], count: int) -> SafeString:
+    lines = shown if count <= len(shown) else [*shown, f"and {count - len(shown)} more"]
+    return format_html_join("", '<div class="values">{}</div>', ((line,) for line in lines))
+
+
+def _link(page: str, pk: UUID, text: str) -> SafeString:
+    return format_html('<a href="{}" title="{}">{}</a>', reverse(f"admin:{page}_change", args=[pk]), pk, text)
+
+
+def _short(pk: UUID) -> str:
+    """The end of an id: the ids of one minute all begin the same."""
+    return f"…{str(pk)[-8:]}"
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}"
+
+
+def _duration(start: datetime | None, end: datetime | None) -> str:
+    return duration(((end or datetime.now(UTC)) - start).total_seconds()) if start else ""

@@ -94,9 +94,16 @@ def title_of(node: NodeDefinition, block_name: str) -> str:
     return next((str(name) for name in given if name), friendly(block_name))
 
 
+def duration(seconds: float) -> str:
+    """How long something took, for people."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms" if seconds >= 0.001 else "< 1 ms"
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
 def _headline(name: str, status: str, seconds: float | None) -> Iterator[str]:
     colour, _ = _COLOURS.get(status, _NOT_RUN)
-    took = "" if seconds is None else f" · {_duration(seconds)}"
+    took = "" if seconds is None else f" · {duration(seconds)}"
     yield (
         f'<text x="24" y="30" class="title">{_safe(_short(name, 60))}'
         f'<tspan dx="12" class="state" style="fill:{colour}">{_safe(status)}{took}</tspan></text>'
@@ -136,7 +143,7 @@ def _state_text(state: NodeState | None) -> str:
     if state is None:
         return "did not run"
     times = "" if state.times == 1 else f" {state.times}\N{MULTIPLICATION SIGN}"
-    return f"{state.status}{times} · {_duration(state.seconds)}"
+    return f"{state.status}{times} · {duration(state.seconds)}"
 
 
 def _path(wire: Wire, link: LinkDefinition) -> str:
@@ -183,12 +190,6 @@ def _pin(name: str) -> str:
     """A part of a pin as in most languages, `values_#_who` as `values.who`; of a long name the end tells most."""
     text = re.sub(r"_[$#@]_", ".", name)
     return text if len(text) <= _LONGEST_PIN else f"…{text[1 - _LONGEST_PIN :]}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms" if seconds >= 0.001 else "< 1 ms"
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
 def _short(text: str, length: int) -> str:

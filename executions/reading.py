@@ -296,7 +296,7 @@ def picture_of(run: GraphExecution) -> str:
         _node_states(run),
         status=status.value,
         seconds=_stats(run)["duration"] if run.started_at else None,
-        block_name=_block_name,
+        block_name=block_name,
     )
 
 
@@ -315,7 +315,8 @@ def _node_states(run: GraphExecution) -> dict[UUID, NodeState]:
     }
 
 
-def _block_name(block_id: str) -> str:
+def block_name(block_id: str) -> str:
+    """A block's name; of one that is not installed the beginning of its id."""
     try:
         return BLOCKS.get(block_id).name
     except UnknownBlock:

@@ -5,6 +5,8 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 
 from graphs.blocks.registry import BLOCKS
 from graphs.errors import UnknownBlock
@@ -72,7 +74,7 @@ class LinkInline(_ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
 class GraphAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """All graphs with their versions."""
 
-    list_display = ("id", "names", "owner", "active_version", "latest_version", "updated_at")
+    list_display = ("names", "owner", "active_version", "latest_version", "updated_at", "id")
     list_select_related = ("owner",)
     list_filter = (("active_version", admin.EmptyFieldListFilter), "created_at")
     search_fields = ("id", "owner__email", "versions__name")
@@ -109,8 +111,10 @@ class GraphVersionAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description="graph")
     def graph_link(self, version: GraphVersion) -> str:
-        """The graph's id."""
-        return str(version.graph_id)
+        """The way to the graph."""
+        return format_html(
+            '<a href="{}">{}</a>', reverse("admin:graphs_graph_change", args=[version.graph_id]), version.graph_id
+        )
 
     @admin.display()
     def owner(self, version: GraphVersion) -> str:

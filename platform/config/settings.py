@@ -89,6 +89,7 @@ WHITENOISE_AUTOREFRESH = False
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
+FORMAT_MODULE_PATH = "config.formats"
 
 # --- Postgres ---------------------------------------------------------------------------------------------------
 
@@ -169,7 +170,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
     "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": f"/{STATIC_URL}taskloom/icon.svg",
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
 }
 

@@ -1,6 +1,7 @@
 """Every URL of the site: one include per app."""
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 
@@ -9,6 +10,7 @@ from config.health import HealthView
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="docs")),
+    path("favicon.ico", RedirectView.as_view(url=static("taskloom/icon.svg"))),
     path("health", HealthView.as_view(), name="health"),
     path("api/schema/", SchemaView.as_view(), name="schema"),
     path("api/docs/", DocsView.as_view(), name="docs"),

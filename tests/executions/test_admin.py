@@ -4,9 +4,11 @@ import base64
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db.models import JSONField, Value
 from django.test import Client
 
 from accounts.models import Role
@@ -50,6 +52,24 @@ def test_runs_are_listed_with_few_queries(
     with django_assert_max_num_queries(6):
         page = operator.get(RUNS).content.decode()
     assert page.count("ada@example.com") == 6
+    assert page.count("drawn v1") == 6
+
+
+def test_the_list_of_runs_tells_how_far_each_is(operator: Client, run: GraphExecution) -> None:
+    start = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+    times = {"started_at": start, "ended_at": start + timedelta(seconds=75)}
+    GraphExecution.objects.update(status=Status.COMPLETED, node_count=7, node_error_count=2, **times)
+    page = operator.get(RUNS).content.decode()
+    cells = re.findall(r'<t[dh] class="field-(\w+)[^>]*>(?:<a[^>]*>)?([^<]*)', page)
+    assert cells == [
+        ("short_id", f"…{str(run.pk)[-8:]}"),
+        ("graph_name", "drawn v1"),
+        ("user", "ada@example.com"),
+        ("status", "COMPLETED"),
+        ("nodes", "7, 2 failed"),
+        ("started_at", "2026-05-04 03:02:01"),
+        ("took", "1 min 15 s"),
+    ]
 
 
 def test_the_count_of_runs_has_a_limit(operator: Client, run: GraphExecution, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,10 +100,28 @@ def test_a_run_is_shown_with_its_picture_activations_and_events(operator: Client
     assert base64.b64decode(encoded).decode().startswith("<svg ")
     assert "run.queued" in page
     assert "node.completed" in page
-    assert f"{ACTIVATIONS}{NodeExecution.objects.get().pk}/change/" in page
+    node = NodeExecution.objects.get()
+    (activation, event) = re.findall(rf'<a href="{ACTIVATIONS}{node.pk}/change/"[^>]*>(\w+)</a>', page)
+    assert (activation, event) == ("who", "who")
+    assert '<div class="values">result: &lt;b&gt;bold&lt;/b&gt;</div>' in page
     for tag in ("<script>alert", "<u>", "<i>"):
         assert tag not in page
     assert "&lt;script&gt;alert(1)" in page
+
+
+def test_of_an_activation_with_many_long_outputs_the_beginning_is_shown(operator: Client, run: GraphExecution) -> None:
+    graph_node = NodeExecution.objects.get().node_id
+    values: list[Any] = ["x" * 1_000, {"deep": [1]}, Value(None, JSONField()), 4, 5]
+    make.an_activation(run, graph_node, "AgentInput", [("result", value) for value in values], ordinal=1)
+    page = operator.get(f"{RUNS}{run.pk}/change/").content.decode()
+    shown = re.findall(r'<div class="values">([^<]*)</div>', page)
+    assert shown == [
+        f"result: {'x' * 100}…",
+        "result: {&quot;deep&quot;: [1]}",
+        "result: null",
+        "and 2 more",
+        "result: &lt;b&gt;bold&lt;/b&gt;",
+    ]
 
 
 def test_an_activation_is_shown_with_what_it_was_given_and_gave(operator: Client, run: GraphExecution) -> None:

@@ -1,0 +1,1 @@
+"""The formats in English, which is the only language."""
