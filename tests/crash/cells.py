@@ -1,0 +1,199 @@
+"""One cell of the crash matrix: a run of one shape, in a process that fails at one moment in one way."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from accounts.models import User
+from executions import services
+from executions.failpoints import NAMES
+from executions.kinds import FINAL
+from executions.models import GraphExecution, NodeExecution
+from tests.crash.shapes import EFFECTS, OUTPUTS, SHAPES
+from tests.drawing import Drawn
+from tests.invariants import violations
+from tests.waiting import wait_until
+from tests.workers import ROOT, environment
+
+ACTIONS = ("exit", "stop", "drop_db")
+# Where a moment cannot come in every shape: those in which it does.
+_ONLY_IN = {"output": {"chain", "diamond"}, "park": {"sub-agent", "timer"}, "child": {"sub-agent"}}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Which moment, what happens then, and to which graph."""
+
+    point: str
+    action: str
+    shape: str
+
+    @property
+    def stage(self) -> str:
+        """The part of a run's life that the moment belongs to."""
+        return self.point.partition(".")[0]
+
+
+def cells(stages: Iterable[str], actions: Iterable[str], shapes: Iterable[str]) -> list[Cell]:
+    """The cells of these stages that can occur."""
+    found = [Cell(p, a, s) for p in sorted(NAMES) for a in actions for s in shapes if p.partition(".")[0] in stages]
+    return [cell for cell in found if _occurs(cell)]
+
+
+def _occurs(cell: Cell) -> bool:
+    # Whoever rings has committed and is done with Postgres; a timer's effects are too short to be interrupted surely.
+    if (cell.stage, cell.action) == ("ring", "drop_db") or (cell.stage, cell.shape) == ("release", "timer"):
+        return False
+    return cell.shape in _ONLY_IN.get(cell.stage, SHAPES)
+
+
+class Trial:
+    """A cell being tried."""
+
+    def __init__(self, cell: Cell, owner: User, folder: Path) -> None:
+        self.cell = cell
+        self._owner = owner
+        name = "-".join((cell.point, cell.action, cell.shape))
+        self._effects = folder / f"{name}.effects"
+        self._effects.touch()
+        self._log = folder / f"{name}.log"
+        self._graph: Drawn = SHAPES[cell.shape](owner, self._effects)
+        self._run_id = ""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.crash.victim"],
+                cwd=ROOT,
+                env=environment(
+                    TASKLOOM_FAILPOINTS=f"{cell.point}={cell.action}",
+                    TASKLOOM_LEASE_SECONDS="1",
+                    TASKLOOM_SWEEP_SECONDS="1" if cell.stage == "sweep" else "3600",
+                ),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+
+    def await_ready(self) -> None:
+        """Wait until the process can take its order."""
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "ready\n", self._log.read_text()
+
+    def begin(self) -> None:
+        """Start the run and send the process into its fate."""
+        if self.cell.stage == "ring":
+            self._order(f"start {self._graph.id} {self._owner.pk} {self._graph.id}")
+            return
+        run = services.start_run(
+            self._graph.id, 1, user_id=self._owner.pk, inputs={}, trigger_key=str(self._graph.id), ring=False
+        )
+        self._order("sweep" if self.cell.stage == "sweep" else f"drive {run.pk}")
+
+    def interrupt(self) -> None:
+        """Ask the process to let go of its run as soon as a block of it is under way."""
+        if self.cell.stage == "release":
+            wait_until(self._effects.read_text)
+            self._process.send_signal(signal.SIGTERM)
+
+    @property
+    def has_fired(self) -> bool:
+        """Whether the moment came."""
+        return f"Failpoint {self.cell.point}" in self._log.read_text()
+
+    @property
+    def run(self) -> GraphExecution | None:
+        """The cell's run, if it was started."""
+        return GraphExecution.objects.filter(trigger_key=str(self._graph.id)).first()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the cell's run is over."""
+        run = self.run
+        return run is not None and run.status in FINAL
+
+    def go_on(self) -> None:
+        """Let a process that was halted find out what happened meanwhile."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End the process, whatever state it is in."""
+        self._process.kill()
+        self._process.wait(10)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def complaints(self) -> list[str]:
+        """What is wrong with what is left."""
+        if not self.has_fired:
+            return [f"the moment never came: {self._log.read_text()[-2000:]}"]
+        run = self.run
+        if run is None:
+            return ["there is no run"]
+        found = violations([run.pk])
+        if run.status != "COMPLETED":
+            found.append(f"{run.pk} is {run.status}: {run.error}")
+        given = list(
+            NodeExecution.objects.filter(run=run.pk, input_data__has_key="escape_html")
+            .order_by("ordinal")
+            .values_list("input_data__value", flat=True)
+        )
+        if given != OUTPUTS[self.cell.shape]:
+            found.append(f"{run.pk} gave {given}, not {OUTPUTS[self.cell.shape]}")
+        return found + self._complaints_about_effects()
+
+    def _complaints_about_effects(self) -> list[str]:
+        calls = Counter(line.split()[0] for line in self._effects.read_text().splitlines())
+        found = [f"{key} had its effect {count} times after one crash" for key, count in calls.items() if count > 2]
+        if len(calls) != EFFECTS[self.cell.shape]:
+            found.append(f"{len(calls)} distinct effects, not {EFFECTS[self.cell.shape]}")
+        return found
+
+    def _order(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+
+
+@contextmanager
+def _trials(todo: list[Cell], owner: User, folder: Path) -> Iterator[list[Trial]]:
+    trials: list[Trial] = []
+    try:
+        for cell in todo:
+            trials.append(Trial(cell, owner, folder))
+        for trial in trials:
+            trial.await_ready()
+        yield trials
+    finally:
+        for trial in trials:
+            trial.kill()
+
+
+def try_out(todo: list[Cell], owner: User, folder: Path) -> dict[Cell, list[str]]:
+    """Try cells beside each other, while a healthy worker runs; returns what is wrong, by cell."""
+    with _trials(todo, owner, folder) as trials:
+        for trial in trials:
+            trial.begin()
+            trial.interrupt()
+        _patiently(lambda: all(trial.has_fired for trial in trials))
+        _patiently(lambda: all(trial.has_ended for trial in trials))
+        for trial in trials:
+            trial.go_on()
+        if any(trial.cell.action == "stop" for trial in trials):
+            # Whoever was halted writes now, if anything lets it.
+            time.sleep(0.5)
+    return {trial.cell: trial.complaints() for trial in trials}
+
+
+def _patiently(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for the condition, but not for ever: what did not happen is complained about later."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)

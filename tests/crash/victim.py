@@ -1,0 +1,47 @@
+"""A process to be ended, halted or cut off: `python -m tests.crash.victim`, with TASKLOOM_FAILPOINTS set.
+
+It says `ready`, then reads one line: `drive RUN` drives that run with an engine of its own until SIGTERM, `sweep`
+only looks for runs, `start GRAPH USER KEY` starts a run the way a web process does and ends.
+"""
+
+import logging
+import signal
+import sys
+from types import FrameType
+from uuid import UUID
+
+import django
+
+django.setup()
+
+from executions import services  # noqa: E402  rows need Django set up
+from executions.engine.engine import Engine  # noqa: E402
+
+
+def drive(run_id: str = "") -> None:
+    """Drive a run, or what is found; on SIGTERM let go of it at once."""
+    engine = Engine()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        engine.stop(grace=0)
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    engine.start()
+    if run_id:
+        engine.ring([UUID(run_id)])
+    while True:
+        signal.pause()
+
+
+def start(graph_id: str, user_id: str, key: str) -> None:
+    """Start a run of the first version of a graph."""
+    services.start_run(UUID(graph_id), 1, user_id=UUID(user_id), inputs={}, trigger_key=key)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    command, *arguments = sys.stdin.readline().split()
+    {"drive": drive, "sweep": drive, "start": start}[command](*arguments)
