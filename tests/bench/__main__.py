@@ -80,6 +80,8 @@ def _measure(rounds: int) -> None:
 
 def _figure(workload: Workload, contender: Contender) -> float | None:
     """The workload's figure, or None when the contender never came to its end."""
+    if workload.is_long and contender.is_slow:
+        return None
     try:
         return workload.once(contender)
     except TimeoutError:
@@ -90,7 +92,7 @@ def _figure(workload: Workload, contender: Contender) -> float | None:
 def _cell(figures: list[float | None]) -> str:
     values = [figure for figure in figures if figure is not None]
     if not values:
-        return "never finished"
+        return "not measured"
     hung = len(figures) - len(values)
     note = f", {hung} hung" if hung else ""
     return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f}{note})"

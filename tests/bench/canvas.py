@@ -37,6 +37,7 @@ class Canvas:
     """Celery's own way to run a graph."""
 
     name = "Celery canvas, not durable"
+    is_slow = True
 
     def start(self) -> None:
         """Start the worker."""

@@ -114,6 +114,7 @@ class Floor:
     """One message a run, one commit a wave, prefork 2."""
 
     name = "floor: Celery + Postgres"
+    is_slow = False
 
     def start(self) -> None:
         """Start the worker."""
@@ -153,6 +154,7 @@ class Commits:
     """Postgres alone: the same rows, each wave one commit, in this process; what durability itself costs."""
 
     name = "bare Postgres commits"
+    is_slow = False
 
     def start(self) -> None:
         """Make the tables."""

@@ -23,6 +23,7 @@ class Taskloom:
     """Every node a row, every event a row, everything committed synchronously; told of the end by the stream's hint."""
 
     name = "Taskloom"
+    is_slow = False
 
     def __init__(self, workers: int = 2) -> None:
         self._workers = workers

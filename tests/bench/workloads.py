@@ -18,6 +18,7 @@ class Contender(Protocol):
     """Something that can run the workloads."""
 
     name: str
+    is_slow: bool
 
     def start(self) -> None:
         """Start what it needs."""
@@ -37,11 +38,12 @@ class Contender(Protocol):
 
 @dataclass(frozen=True)
 class Workload:
-    """One line of the table. `once` returns its figure in `unit`."""
+    """One line of the table. `once` returns its figure in `unit`; a long one is not put to a slow contender."""
 
     name: str
     unit: str
     once: Callable[[Contender], float]
+    is_long: bool = False
 
 
 def seconds(action: Callable[[], None]) -> float:
@@ -58,6 +60,8 @@ def _one_node(contender: Contender) -> float:
 WORKLOADS = [
     Workload("chain of 40", "ms", lambda contender: seconds(lambda: contender.chain(40)) * 1000),
     Workload("1 → 100 → join", "ms", lambda contender: seconds(lambda: contender.fan(100)) * 1000),
+    Workload("chain of 1000", "ms", lambda contender: seconds(lambda: contender.chain(1000)) * 1000, is_long=True),
+    Workload("1 → 2000 → join", "ms", lambda contender: seconds(lambda: contender.fan(2000)) * 1000, is_long=True),
     Workload("200 runs of 5 nodes", "runs/s", lambda contender: BURST / seconds(lambda: contender.burst(BURST, 5))),
     Workload("one node, p50", "ms", _one_node),
 ]
