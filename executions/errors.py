@@ -1,6 +1,9 @@
 """How runs fail."""
 
+from collections.abc import Mapping
+
 from core.errors import Conflict, DomainError, Invalid, NotFound
+from graphs.errors import first_of, told
 
 
 class NoSuchRun(NotFound):
@@ -8,10 +11,11 @@ class NoSuchRun(NotFound):
 
 
 class NotRunnable(Invalid):
-    """The graph cannot run with these inputs."""
+    """The graph cannot run with these inputs; `node_errors` says why as {node id: {pin: message}}."""
 
-    def __init__(self, node_errors: dict[str, dict[str, str]], message: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, node_errors: Mapping[str, Mapping[str, str]]) -> None:
+        self.messages = told(node_errors)
+        super().__init__(f"The graph cannot run with these inputs. {first_of(self.messages)}")
         self.data["detail"] = {
             "type": "validation_error",
             "message": self.message,

@@ -39,21 +39,23 @@ class GraphInvalid(Invalid):
     hint: ClassVar[str] = "GET /api/blocks lists every block with its pins; nothing was saved."
 
     def __init__(self, problems: "Sequence[Problem]", node_errors: "NodeErrors") -> None:
-        self.messages = [problem.message for problem in problems] + _told(node_errors)
+        self.messages = [problem.message for problem in problems] + told(node_errors)
         super().__init__(
-            _first_of(self.messages),
+            first_of(self.messages),
             problems=[problem.as_json() for problem in problems[:MOST_PROBLEMS]],
             problem_count=len(self.messages),
             node_errors=node_errors,
         )
 
 
-def _told(node_errors: Mapping[str, Mapping[str, str]]) -> list[str]:
+def told(node_errors: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """What is wrong with each pin, in a line of its own."""
     return [
         f"Node {node_id}, {pin}: {message}" for node_id, pins in node_errors.items() for pin, message in pins.items()
     ]
 
 
-def _first_of(messages: Sequence[str]) -> str:
+def first_of(messages: Sequence[str]) -> str:
+    """The first of several messages, and how many follow."""
     more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
     return f"{messages[0]}{more}"

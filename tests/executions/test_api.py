@@ -89,9 +89,13 @@ def test_a_null_counts_as_given(api: APIClient, graph: GraphVersion) -> None:
 def test_a_missing_input_is_named_and_nothing_is_started(api: APIClient, graph: GraphVersion) -> None:
     answer = api.post(address(graph), {"inputs": {"Who": "World"}}, format="json")
     assert answer.status_code == 400
-    assert answer.json()["detail"]["type"] == "validation_error"
-    assert answer.json()["detail"]["node_errors"] == {
-        the_input_node(graph): {"value": 'This input is required: give "who" in inputs'}
+    fault = 'This input is required: give "who" in inputs'
+    node_id = the_input_node(graph)
+    assert answer.json()["message"] == f"The graph cannot run with these inputs. Node {node_id}, value: {fault}"
+    assert answer.json()["detail"] == {
+        "type": "validation_error",
+        "message": answer.json()["message"],
+        "node_errors": {node_id: {"value": fault}},
     }
     assert not GraphExecution.objects.exists()
     assert not Event.objects.exists()
@@ -126,6 +130,7 @@ def test_every_wrong_input_is_named_at_once(api: APIClient, user: User) -> None:
     answer = api.post(address(graph), {"inputs": {"count": "many"}}, format="json")
     names = {str(node.pk): node.input_default["name"] for node in graph.nodes.all()}
     assert {names[node_id] for node_id in answer.json()["detail"]["node_errors"]} == {"who", "count"}
+    assert answer.json()["message"].endswith(" (and 1 more)")
 
 
 def test_of_two_inputs_with_one_name_the_last_decides_whether_it_is_required(api: APIClient, user: User) -> None:

@@ -131,9 +131,8 @@ def _start(file: str, inputs: dict[str, Any], user: Any) -> Any:
         return start_run(graph_id, version, user_id=user.pk, inputs=inputs)
     except DomainError as error:
         delete_graph(user, graph_id)
-        detail: Any = error.data.get("detail") if isinstance(error, NotRunnable) else {"node_errors": {}}
-        lines = [f"  {message}" for fields in detail["node_errors"].values() for message in fields.values()]
-        raise CommandError("\n".join([f"{file}: {error.message}", *lines]), returncode=BAD_INPUT) from None
+        faults = error.messages if isinstance(error, NotRunnable) else [error.message]
+        raise CommandError("\n".join(f"{file}: {fault}" for fault in faults), returncode=BAD_INPUT) from None
 
 
 class _Help:
