@@ -10,6 +10,22 @@ class NoSuchRun(NotFound):
     """There is no such run."""
 
 
+class NoSuchNode(NotFound):
+    """The graph of the run has no such node."""
+
+
+class RunUnderWay(Conflict):
+    """The run has not ended."""
+
+    hint = "Wait for its end, or stop it first."
+
+
+class NothingToRetry(Conflict):
+    """Every node of the run succeeded."""
+
+    hint = "Replay the run from a node to run that and what follows again, or start a new run."
+
+
 class NotRunnable(Invalid):
     """The graph cannot run with these inputs; `node_errors` says why as {node id: {pin: message}}."""
 

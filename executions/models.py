@@ -77,6 +77,9 @@ class GraphExecution(models.Model):
     `node_budget` is how many activations may begin. `stalled` names, once the run has ended, the nodes that got some of
     their values but never all: `{"node_id", "missing": pins}`.
 
+    `source_run_id` is the run that this one took finished activations over from; they bear `started_fence` 0. With a
+    `source_node_id` everything from that node on is run again, without one only what failed or was under way.
+
     `fence` counts the claims: a worker may write only while the fence is the one it claimed with and the lease holds.
     `head_seq` is the number of the newest event, `wakes` counts what happened from outside (a child ended, a person
     decided) so that a worker about to park can tell whether it looked too early.
@@ -88,6 +91,8 @@ class GraphExecution(models.Model):
     graph_version = models.PositiveIntegerField()
     parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, blank=True, related_name="children")
     root_id = models.UUIDField(null=True, blank=True)
+    source_run_id = models.UUIDField(null=True, blank=True)
+    source_node_id = models.UUIDField(null=True, blank=True)
     depth = models.PositiveSmallIntegerField(db_default=0)
     # Null where there is none, so that the constraint does not see it.
     trigger_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001

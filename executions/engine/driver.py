@@ -157,7 +157,8 @@ class Driver:
     # Taking a run up
 
     async def _take_up(self) -> None:
-        if self.claim.head_seq == 1:
+        # Each activation that was taken over from another run brought one event.
+        if self.claim.head_seq == 1 + self.claim.node_count:
             self._batch.events.append(EventRow(EventKind.RUN_STARTED))
         if self.claim.fence == 1:
             self._state.start()

@@ -1,0 +1,238 @@
+"""Runs that go on from one that has ended: a new run takes over what succeeded and runs the rest.
+
+The run that has ended is only read: it stays as it is. The new one begins with copies of activations and outputs, each
+with its event, and with the values that wait on pins; from there the engine takes it up like any run that was parked.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, connection, transaction
+
+from core import json
+from core.after_commit import run_after_commit
+from core.hints import hints
+from core.ids import uuid7
+from executions import events, queue
+from executions.checks import input_errors
+from executions.engine.plan import Plan, compile_plan
+from executions.engine.takeover import (
+    Past,
+    PastOutput,
+    PastToken,
+    Remains,
+    Takeover,
+    split_sources,
+    take_over_for_replay,
+    take_over_for_retry,
+)
+from executions.errors import NoSuchNode, NoSuchRun, NothingToRetry, NotRunnable, RunUnderWay
+from executions.kinds import FINAL, EventKind, NodeStatus, Status
+from executions.models import GraphExecution, NodeExecution, Token
+from executions.reading import rows_of
+from graphs.blocks.registry import BLOCKS
+from graphs.services import load_definition
+
+_OUTPUTS = """
+SELECT o.node_execution_id, o.ordinal, o.pin, CASE WHEN n.node_id = ANY(%s) THEN o.value::text END
+FROM executions_nodeexecution n
+JOIN executions_nodeoutput o ON o.run_id = n.run_id AND o.node_execution_id = n.id AND o.ordinal < n.handed_on
+WHERE n.run_id = %s
+"""
+
+_INSERT_RUN = """
+INSERT INTO executions_graphexecution (
+    id, user_id, graph_id, graph_version, source_run_id, source_node_id, trigger_key, inputs, credential_inputs,
+    nodes_input_masks, preset_id, node_budget, deadline_at, fence, head_seq, node_count, node_error_count)
+SELECT %(id)s, user_id, graph_id, graph_version, id, %(node)s, %(trigger_key)s, inputs, credential_inputs,
+    %(masks)s, preset_id, node_budget + %(ended)s, clock_timestamp() + (deadline_at - created_at), 1, 1 + %(ended)s,
+    %(ended)s, %(failed)s
+FROM executions_graphexecution WHERE id = %(source)s
+ON CONFLICT (user_id, trigger_key) DO NOTHING
+RETURNING id
+"""
+
+_COPY = """
+WITH taken AS (
+    SELECT * FROM jsonb_to_recordset(%(taken)s) AS t(
+        old uuid, id uuid, ordinal int, status text, attempt int, output_count int, handed_on int, waits jsonb,
+        reopened boolean)
+), nodes AS (
+    INSERT INTO executions_nodeexecution (
+        id, run_id, node_id, block_id, ordinal, status, attempt, started_fence, input_data, output_count, handed_on,
+        waits, error, started_at, ended_at)
+    SELECT t.id, %(run)s, n.node_id, n.block_id, t.ordinal, t.status, t.attempt, 0, n.input_data, t.output_count,
+        t.handed_on, t.waits, CASE WHEN t.reopened THEN '' ELSE n.error END,
+        CASE WHEN t.reopened THEN clock_timestamp() ELSE n.started_at END,
+        CASE WHEN t.reopened THEN NULL ELSE n.ended_at END
+    FROM taken t JOIN executions_nodeexecution n ON n.id = t.old
+), outputs AS (
+    INSERT INTO executions_nodeoutput (run_id, node_execution_id, ordinal, pin, value)
+    SELECT %(run)s, t.id, o.ordinal, o.pin, o.value
+    FROM taken t
+    JOIN executions_nodeoutput o ON o.run_id = %(source)s AND o.node_execution_id = t.old
+        AND o.ordinal < t.output_count
+), tokens AS (
+    INSERT INTO executions_token (run_id, source_id, ordinal, link_id, position)
+    SELECT %(run)s, t.id, w.ordinal, w.link, w.position
+    FROM jsonb_to_recordset(%(tokens)s) AS w(source uuid, ordinal int, link uuid, position bigint)
+    JOIN taken t ON t.old = w.source
+)
+INSERT INTO executions_event (run_id, seq, kind, node_execution_id, outputs)
+SELECT %(run)s, 1, %(queued)s, NULL, 0
+UNION ALL
+SELECT %(run)s, 1 + row_number() OVER (ORDER BY n.ended_at, n.started_at, t.ordinal),
+    'node.' || lower(t.status), t.id, t.output_count
+FROM taken t JOIN executions_nodeexecution n ON n.id = t.old WHERE NOT t.reopened
+"""
+
+
+def retry_run(run_id: UUID, *, trigger_key: str | None = None, ring: bool = True) -> GraphExecution:
+    """Queue a new run that takes over what succeeded in an ended one, and runs again what failed or was under way.
+
+    What consumed the error of a failed node is dropped with all that followed from it. A block that gave outputs
+    before it failed does not give them again. Budget, time limit and a node's attempts begin anew. With a
+    `trigger_key` that started a run before, that run is returned and nothing is started. `ring=False` leaves telling a
+    worker to the caller.
+
+    Raises `NoSuchRun`, `RunUnderWay`, or `NothingToRetry` when the run is COMPLETED and no node failed.
+    """
+    source = _ended_run(run_id)
+    if source.status == Status.COMPLETED and not source.node_error_count:
+        raise NothingToRetry(run_id=str(run_id))
+    plan = compile_plan(load_definition(source.graph_id, source.graph_version), BLOCKS.get)
+    takeover = take_over_for_retry(plan, _remains(source, plan))
+    return _queue(source, takeover, masks=source.nodes_input_masks, node_id=None, trigger_key=trigger_key, ring=ring)
+
+
+def replay_run(
+    run_id: UUID,
+    from_node: UUID,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    trigger_key: str | None = None,
+    ring: bool = True,
+) -> GraphExecution:
+    """Queue a new run that runs a node of an ended run again and everything behind it, and takes over all the rest.
+
+    `inputs` (pin → value) win over whatever else the node is given. `trigger_key` and `ring` are as in `retry_run`.
+
+    Raises `NoSuchRun`, `RunUnderWay`, `NoSuchNode`, or `NotRunnable` when the graph cannot run with these inputs.
+    """
+    source = _ended_run(run_id)
+    definition = load_definition(source.graph_id, source.graph_version)
+    plan = compile_plan(definition, BLOCKS.get)
+    if from_node not in plan.nodes:
+        raise NoSuchNode(node_id=str(from_node))
+    masks: dict[str, Any] = dict(source.nodes_input_masks)
+    if inputs:
+        masks[str(from_node)] = {**masks.get(str(from_node), {}), **inputs}
+        errors = input_errors(definition, source.inputs, masks, BLOCKS.get)
+        if errors:
+            raise NotRunnable(errors)
+    takeover = take_over_for_replay(plan, _remains(source, plan), from_node)
+    return _queue(source, takeover, masks=masks, node_id=from_node, trigger_key=trigger_key, ring=ring)
+
+
+def _ended_run(run_id: UUID) -> GraphExecution:
+    run = GraphExecution.objects.filter(pk=run_id).first()
+    if run is None:
+        raise NoSuchRun(run_id=str(run_id))
+    if run.status not in FINAL:
+        raise RunUnderWay(run_id=str(run_id), status=Status(run.status).wire)
+    return run
+
+
+def _remains(source: GraphExecution, plan: Plan) -> Remains:
+    columns = (
+        "id", "node_id", "ordinal", "status", "attempt", "output_count", "handed_on", "waits", "started_at", "ended_at",
+    )  # fmt: skip
+    rows = NodeExecution.objects.filter(run=source.pk).values(*columns)
+    past = [Past(**{**row, "status": NodeStatus(row["status"])}) for row in rows]
+    called = {UUID(wait["child"]) for activation in past for wait in activation.waits if "child" in wait}
+    [(now,)] = rows_of("SELECT clock_timestamp()", [])
+    return Remains(
+        activations=past,
+        outputs=[
+            PastOutput(source_id, ordinal, pin, None if text is None else json.decode(text))
+            for source_id, ordinal, pin, text in rows_of(_OUTPUTS, [split_sources(plan), source.pk])
+        ],
+        tokens=[
+            PastToken(*row)
+            for row in Token.objects.filter(run=source.pk)
+            .order_by("position")
+            .values_list("source_id", "ordinal", "link_id")
+        ],
+        completed_children=set(
+            GraphExecution.objects.filter(pk__in=called, status=Status.COMPLETED).values_list("pk", flat=True)
+        ),
+        now=now,
+    )
+
+
+def _queue(
+    source: GraphExecution,
+    takeover: Takeover,
+    *,
+    masks: Mapping[str, Any],
+    node_id: UUID | None,
+    trigger_key: str | None,
+    ring: bool,
+) -> GraphExecution:
+    ended = [past for past in takeover.activations if not past.reopened]
+    arguments = {
+        "id": uuid7(),
+        "source": source.pk,
+        "node": node_id,
+        "trigger_key": trigger_key,
+        "masks": _text(masks),
+        "ended": len(ended),
+        "failed": sum(past.status is NodeStatus.FAILED for past in ended),
+    }
+    with transaction.atomic(), connection.cursor() as cursor:
+        try:
+            cursor.execute(_INSERT_RUN, arguments)
+        except IntegrityError:
+            raise NoSuchRun(run_id=str(source.pk)) from None
+        inserted = cursor.fetchone()
+        if inserted is None:
+            return GraphExecution.objects.get(user_id=source.user_id, trigger_key=trigger_key)
+        run_id: UUID = inserted[0]
+        cursor.execute(_COPY, {**_rows(takeover), "run": run_id, "source": source.pk, "queued": EventKind.RUN_QUEUED})
+        group = events.graph_group(source.user_id, source.graph_id)
+        run_after_commit(lambda: hints().send_threadsafe([group], str(run_id), events.changed(run_id, 1 + len(ended))))
+        if ring:
+            queue.ring([run_id])
+    return GraphExecution.objects.get(pk=run_id)
+
+
+def _rows(takeover: Takeover) -> dict[str, str]:
+    """The copies to make: ordinals are counted anew, for where something was dropped there are gaps."""
+    turns: dict[UUID, int] = {}
+    taken = []
+    for past in sorted(takeover.activations, key=lambda past: past.ordinal):
+        ordinal = turns.get(past.node_id, 0)
+        turns[past.node_id] = ordinal + 1
+        taken.append(
+            {
+                "old": str(past.id),
+                "id": str(uuid7()),
+                "ordinal": ordinal,
+                "status": past.status,
+                "attempt": past.attempt,
+                "output_count": past.output_count,
+                "handed_on": past.handed_on,
+                "waits": past.waits,
+                "reopened": past.reopened,
+            }
+        )
+    tokens = [
+        {"source": str(token.source_id), "ordinal": token.ordinal, "link": str(token.link_id), "position": position}
+        for position, token in enumerate(takeover.tokens)
+    ]
+    return {"taken": _text(taken), "tokens": _text(tokens)}
+
+
+def _text(value: object) -> str:
+    return json.encode(value).decode()

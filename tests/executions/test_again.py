@@ -1,0 +1,380 @@
+"""Runs that go on from one that has ended: what succeeded is taken over, the rest is run."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from accounts.models import User
+from executions import services
+from executions.again import replay_run, retry_run
+from executions.engine.engine import Engine
+from executions.errors import NoSuchNode, NoSuchRun, NothingToRetry, NotRunnable, RunUnderWay
+from executions.kinds import NodeStatus, Status
+from executions.models import Event, GraphExecution, NodeExecution, NodeOutput, Token
+from tests import make
+from tests.drawing import draw
+from tests.executions.conftest import Run, ended, eventually
+from tests.executions.test_engine import calling, child, emitted, kinds, output, outputs
+from tests.invariants import violations
+
+Again = Callable[..., GraphExecution]
+
+
+@pytest.fixture
+def again(engine: Engine) -> Again:
+    """Retry or replay a run, to the end of the new one."""
+
+    def drive(run: GraphExecution, from_node: UUID | None = None, inputs: dict[str, Any] | None = None) -> Any:
+        before = everything_of(run)
+        fresh = (
+            retry_run(run.pk, ring=False) if from_node is None else replay_run(run.pk, from_node, inputs, ring=False)
+        )
+        engine.ring([fresh.pk])
+        done = ended(fresh.pk)
+        assert everything_of(run) == before
+        assert violations([run.pk, done.pk]) == []
+        assert (done.source_run_id, done.source_node_id) == (run.pk, from_node)
+        return done
+
+    return drive
+
+
+def everything_of(run: GraphExecution) -> list[Any]:
+    """All rows of a run."""
+    rows = [GraphExecution.objects.filter(pk=run.pk)]
+    tables = [NodeExecution, NodeOutput, Token, Event]
+    return [list(found.order_by("pk").values()) for found in [*rows, *(t.objects.filter(run=run.pk) for t in tables)]]
+
+
+def turns(log: Path) -> int:
+    """How often a probe ran."""
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Where a probe that must not run again logs its turns."""
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def hold(tmp_path: Path) -> Path:
+    """A file that keeps a probe from going on."""
+    path = tmp_path / "hold"
+    path.touch()
+    return path
+
+
+def test_a_retry_runs_only_what_failed(owner: User, run: Run, again: Again, log: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "later"
+    graph = draw(
+        owner,
+        {
+            "paid": ("ProbeKeyed", {"value": 1, "log": str(log)}),
+            "flaky": ("ProbeKeyed", {"log": str(folder / "log")}),
+            "out": output(),
+        },
+        ["paid.value -> flaky.value", "flaky.value -> out.value"],
+    )
+    failed = run(graph)
+    assert (failed.status, failed.node_error_count, outputs(failed)) == (Status.COMPLETED, 1, {})
+    folder.mkdir()
+    done = again(failed)
+    assert (done.status, done.node_error_count, outputs(done)) == (Status.COMPLETED, 0, {"out": [1]})
+    assert (turns(log), turns(folder / "log")) == (1, 1)
+    assert kinds(done) == [
+        "run.queued", "node.completed", "run.started", "node.started", "node.completed", "node.completed",
+        "run.completed",
+    ]  # fmt: skip
+    taken = NodeExecution.objects.get(run=done.pk, node_id=graph.nodes["paid"])
+    assert (taken.started_fence, taken.status) == (0, NodeStatus.COMPLETED)
+
+
+def test_an_unsafe_node_that_failed_is_run_again_when_asked(
+    owner: User, run: Run, again: Again, tmp_path: Path
+) -> None:
+    folder = tmp_path / "later"
+    graph = draw(
+        owner,
+        {"send": ("ProbeUnsafe", {"value": 1, "log": str(folder / "log")}), "out": output()},
+        ["send.value -> out.value"],
+    )
+    failed = run(graph)
+    folder.mkdir()
+    assert outputs(again(failed)) == {"out": [1]}
+    assert turns(folder / "log") == 1
+
+
+def test_of_a_fan_out_only_the_failed_branch_is_run_again(
+    owner: User, run: Run, again: Again, log: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "later"
+    graph = draw(
+        owner,
+        {
+            "items": ("StepThroughItems", {"items": [str(log), str(folder / "log"), str(log)]}),
+            "call": ("ProbeKeyed", {"value": "done"}),
+            "out": output(),
+        },
+        ["items.item -> call.log", "call.value -> out.value"],
+    )
+    failed = run(graph)
+    assert (outputs(failed), turns(log)) == ({"out": ["done"] * 2}, 2)
+    folder.mkdir()
+    done = again(failed)
+    assert outputs(done) == {"out": ["done"] * 3}
+    assert (turns(log), turns(folder / "log")) == (2, 1)
+
+
+def test_what_followed_from_an_error_is_left_behind(
+    owner: User, run: Run, again: Again, log: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "later"
+    graph = draw(
+        owner,
+        {
+            "items": ("StepThroughItems", {"items": [str(folder / "log"), str(log)]}),
+            "call": ("ProbeKeyed", {"value": "done"}),
+            "tell": ("StoreValue", {}),
+            "numbers": ("StepThroughItems", {"items": [1, 2]}),
+            "pair": ("CreateDictionary", {}),
+            "out": output(),
+        },
+        [
+            "items.item -> call.log",
+            "call.error -> tell.input",
+            "call.value -> tell.input",
+            "tell.output -> pair.values_#_what",
+            "numbers.item -> pair.values_#_number",
+            "pair.dictionary -> out.value",
+        ],
+    )
+    failed = run(graph)
+    assert len(outputs(failed)["out"]) == 2
+    folder.mkdir()
+    done = again(failed)
+    given = outputs(done)["out"]
+    assert [pair["what"] for pair in given] == ["done", "done"]
+    assert sorted(pair["number"] for pair in given) == [1, 2]
+    assert (turns(log), turns(folder / "log")) == (1, 1)
+
+
+def test_outputs_given_before_the_failure_are_not_given_again(owner: User, run: Run, again: Again, log: Path) -> None:
+    graph = draw(
+        owner,
+        {
+            "items": ("ProbeRead", {"value": "x", "times": 2, "fail": "half way"}),
+            "use": ("ProbeKeyed", {"log": str(log)}),
+            "out": output(),
+        },
+        ["items.value -> use.value", "use.value -> out.value"],
+    )
+    failed = run(graph)
+    done = again(failed)
+    assert outputs(done) == {"out": ["x", "x"]}
+    assert emitted(done, graph, "items") == [("value", "x"), ("value", "x"), ("error", "RuntimeError: half way")]
+    assert turns(log) == 2
+
+
+def test_a_stopped_run_goes_on_where_it_was(
+    owner: User, engine: Engine, again: Again, log: Path, hold: Path, tmp_path: Path
+) -> None:
+    held = tmp_path / "held"
+    graph = draw(
+        owner,
+        {
+            "first": ("ProbeKeyed", {"value": 7, "log": str(log)}),
+            "stuck": ("ProbeKeyed", {"hold": str(hold), "log": str(held)}),
+            "out": output(),
+        },
+        ["first.value -> stuck.value", "stuck.value -> out.value"],
+    )
+    run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, ring=False)
+    engine.ring([run.pk])
+    eventually(held.exists)
+    services.stop_run(run.pk)
+    stopped = ended(run.pk)
+    assert stopped.status == Status.TERMINATED
+    hold.unlink()
+    done = again(stopped)
+    assert outputs(done) == {"out": [7]}
+    assert (turns(log), turns(held)) == (1, 2)
+
+
+def test_a_run_stopped_before_it_began_begins(owner: User, engine: Engine, again: Again) -> None:
+    graph = draw(owner, {"one": ("StoreValue", {"input": 1}), "out": output()}, ["one.output -> out.value"])
+    run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, ring=False)
+    done = again(services.stop_run(run.pk))
+    assert outputs(done) == {"out": [1]}
+    assert kinds(done)[:2] == ["run.queued", "run.started"]
+
+
+def test_a_run_out_of_budget_goes_on_with_a_new_one(owner: User, engine: Engine, again: Again, log: Path) -> None:
+    graph = draw(
+        owner,
+        {
+            "items": ("StepThroughItems", {"items": [1, 2, 3]}),
+            "call": ("ProbeKeyed", {"log": str(log)}),
+            "out": output(),
+        },
+        ["items.item -> call.value", "call.value -> out.value"],
+    )
+    run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, node_budget=5, ring=False)
+    engine.ring([run.pk])
+    over = ended(run.pk)
+    assert (over.status, over.error_code) == (Status.FAILED, "node_budget_exceeded")
+    done = again(over)
+    assert (done.status, outputs(done)) == (Status.COMPLETED, {"out": [1, 2, 3]})
+
+
+def test_a_finished_child_is_not_called_again(owner: User, run: Run, again: Again, tmp_path: Path) -> None:
+    folder = tmp_path / "later"
+    graph = draw(
+        owner,
+        {
+            "in": ("AgentInput", {"name": "n"}),
+            "call": calling(child(owner)),
+            "flaky": ("ProbeKeyed", {"log": str(folder / "log")}),
+            "out": output(),
+        },
+        ["in.result -> call.n", "call.more -> flaky.value", "flaky.value -> out.value"],
+    )
+    failed = run(graph, n=3)
+    called = GraphExecution.objects.get(parent=failed.pk)
+    folder.mkdir()
+    done = again(failed)
+    assert outputs(done) == {"out": [4.0]}
+    taken = NodeExecution.objects.get(run=done.pk, node_id=graph.nodes["call"])
+    assert [wait["child"] for wait in taken.waits] == [str(called.pk)]
+    assert not GraphExecution.objects.filter(parent=done.pk).exists()
+
+
+def test_a_child_that_was_stopped_is_called_anew(
+    owner: User, engine: Engine, again: Again, hold: Path, log: Path
+) -> None:
+    inner = draw(
+        owner,
+        {"call": ("ProbeKeyed", {"value": 5, "hold": str(hold), "log": str(log)}), "out": output("more")},
+        ["call.value -> out.value"],
+        name="inner",
+    )
+    graph = draw(owner, {"call": calling(inner), "out": output()}, ["call.more -> out.value"])
+    run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, ring=False)
+    engine.ring([run.pk])
+    eventually(log.exists)
+    services.stop_run(GraphExecution.objects.get(parent=run.pk).pk)
+    failed = ended(run.pk)
+    assert (failed.status, failed.node_error_count) == (Status.COMPLETED, 1)
+    hold.unlink()
+    done = again(failed)
+    assert (outputs(done), turns(log)) == ({"out": [5]}, 2)
+    assert GraphExecution.objects.get(parent=done.pk).status == Status.COMPLETED
+
+
+def test_a_replay_runs_a_node_and_what_follows_with_other_inputs(
+    owner: User, run: Run, again: Again, log: Path, tmp_path: Path
+) -> None:
+    after = tmp_path / "after"
+    graph = draw(
+        owner,
+        {
+            "in": ("AgentInput", {"name": "x"}),
+            "paid": ("ProbeKeyed", {"log": str(log)}),
+            "times": ("Calculator", {"operation": "Multiply", "b": 10}),
+            "send": ("ProbeKeyed", {"log": str(after)}),
+            "out": output(),
+        },
+        ["in.result -> paid.value", "paid.value -> times.a", "times.result -> send.value", "send.value -> out.value"],
+    )
+    first = run(graph, x=2)
+    done = again(first, graph.nodes["times"], {"b": 100})
+    assert (outputs(first), outputs(done)) == ({"out": [20.0]}, {"out": [200.0]})
+    assert (turns(log), turns(after)) == (1, 2)
+    same = again(done, graph.nodes["send"])
+    assert outputs(same) == {"out": [200.0]}
+    assert (turns(log), turns(after)) == (1, 3)
+
+
+def test_a_replay_from_an_input_takes_other_values(owner: User, run: Run, again: Again) -> None:
+    graph = draw(owner, {"in": ("AgentInput", {"name": "x"}), "out": output()}, ["in.result -> out.value"])
+    done = again(run(graph, x=1), graph.nodes["in"], {"value": 2})
+    assert outputs(done) == {"out": [2]}
+
+
+def test_a_replay_of_static_values_pairs_and_parts_gives_the_same(owner: User, run: Run, again: Again) -> None:
+    graph = draw(
+        owner,
+        {
+            "factor": ("AgentInput", {"name": "factor"}),
+            "rows": ("StepThroughItems", {"items": [{"n": 1}, {"m": 0}, {"n": 2}, {"n": 3}]}),
+            "names": ("StepThroughItems", {"items": ["a", "b", "c", "d"]}),
+            "times": ("Calculator", {"operation": "Multiply"}),
+            "pair": ("CreateDictionary", {}),
+            "out": output(),
+        },
+        [
+            "factor.result => times.b",
+            "rows.item_#_n -> times.a",
+            "times.result -> pair.values_#_number",
+            "names.item -> pair.values_#_name",
+            "pair.dictionary -> out.value",
+        ],
+    )
+    first = run(graph, factor=10)
+    expected = {"out": [{"number": n * 10.0, "name": name} for n, name in [(1, "a"), (2, "b"), (3, "c")]]}
+    assert outputs(first) == expected
+    for node in ("times", "pair", "out", "rows", "factor", "names"):
+        done = again(first, graph.nodes[node])
+        assert outputs(done) == expected, node
+        assert Token.objects.filter(run=done.pk).count() == Token.objects.filter(run=first.pk).count()
+
+
+def test_a_replay_of_a_loop_begins_the_loop_anew(owner: User, run: Run, again: Again) -> None:
+    graph = draw(
+        owner,
+        {
+            "seed": ("StoreValue", {"input": 0}),
+            "add": ("Calculator", {"operation": "Add", "b": 1}),
+            "more": ("Condition", {"operator": "<", "value2": 5}),
+            "out": output(),
+        },
+        [
+            "seed.output -> add.a",
+            "add.result -> more.value1",
+            "more.yes_output -> add.a",
+            "more.no_output -> out.value",
+        ],
+    )
+    done = again(run(graph), graph.nodes["more"], {"value2": 7})
+    assert outputs(done) == {"out": [7.0]}
+    assert NodeExecution.objects.filter(run=done.pk, node_id=graph.nodes["add"]).count() == 7
+
+
+def test_what_cannot_be_run_again_says_why_and_leaves_nothing(owner: User, run: Run) -> None:
+    graph = draw(owner, {"in": ("AgentNumberInput", {"name": "x"}), "out": output()}, ["in.result -> out.value"])
+    done = run(graph, x=1)
+    going = make.a_run(owner, graph.id, status=Status.WAITING)
+    with pytest.raises(NothingToRetry):
+        retry_run(done.pk)
+    for unfinished in (lambda: retry_run(going.pk), lambda: replay_run(going.pk, graph.nodes["in"])):
+        with pytest.raises(RunUnderWay):
+            unfinished()
+    with pytest.raises(NoSuchRun):
+        retry_run(uuid4())
+    with pytest.raises(NoSuchNode):
+        replay_run(done.pk, uuid4())
+    with pytest.raises(NotRunnable):
+        replay_run(done.pk, graph.nodes["in"], {"value": "no number"})
+    assert GraphExecution.objects.count() == 2
+
+
+def test_one_key_starts_one_run(owner: User, run: Run) -> None:
+    graph = draw(owner, {"bad": ("ProbePure", {"fail": "always"})})
+    failed = run(graph)
+    first = retry_run(failed.pk, trigger_key="once", ring=False)
+    assert retry_run(failed.pk, trigger_key="once", ring=False).pk == first.pk
+    assert GraphExecution.objects.filter(source_run_id=failed.pk).count() == 1
+    assert NodeExecution.objects.filter(run=first.pk).count() == 1
