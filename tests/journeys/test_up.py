@@ -143,6 +143,11 @@ def test_once_shows_the_example_run_and_leaves_nothing_running(home: Path):
         "Stopping …",
         f"Stopped. The data stays in {home}",
     ]
+    logs = {path.stem: path.read_text() for path in (home / "logs").iterdir()}
+    assert logs.keys() == {"postgres", "valkey", "web", "worker1", "worker2", "beat"}
+    assert '"WebSocket /ws?token=…" [accepted]' in logs["web"]
+    for name in ("web", "worker1", "worker2", "beat"):
+        assert not re.search("warning|error|traceback", logs[name], re.IGNORECASE), logs[name]
     assert processes_of(home) == {}
 
 

@@ -167,7 +167,7 @@ def _tell_addresses(options: Options) -> None:
     say(f"Taskloom is up at {options.url} (Ctrl-C stops it)", style="bold green")
     say(f"  API      {options.url}/api/docs/")
     say(f"  watch    {options.url.replace('http', 'ws', 1)}/ws?token=…")
-    say(f"  admin    {options.url}/admin/")
+    say(f"  admin    {options.url}/admin/ (for those made with manage.py createsuperuser)")
 
 
 def _let_blocks_reach(options: Options) -> None:
