@@ -3,8 +3,9 @@
 import logging
 
 import pytest
+from redis.exceptions import ConnectionError as RedisAway
 
-from core.logs import WithoutTokens
+from core.logs import OutagesInOneLine, WithoutTokens
 
 
 @pytest.mark.parametrize(
@@ -22,3 +23,19 @@ def test_addresses_are_logged_without_their_tokens(caplog: pytest.LogCaptureFixt
         log.info('%s - "WebSocket %s" [accepted]', ("127.0.0.1", 5), address)
         log.info("nothing to see")
     assert caplog.messages == [f"('127.0.0.1', 5) - \"WebSocket {logged}\" [accepted]", "nothing to see"]
+
+
+@pytest.mark.parametrize("error", [RedisAway("Connection refused."), ConnectionResetError("Connection refused.")])
+def test_an_outage_takes_one_line(caplog: pytest.LogCaptureFixture, error: Exception) -> None:
+    log = logging.getLogger("tests.outages")
+    log.addFilter(OutagesInOneLine())
+    log.error("Not %s:", "received", exc_info=error)
+    assert caplog.text.endswith("Not received: Connection refused.\n")
+    assert caplog.text.count("\n") == 1
+
+
+def test_what_is_wrong_with_the_code_keeps_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("tests.outages")
+    log.addFilter(OutagesInOneLine())
+    log.error("Not received", exc_info=ValueError("no number"))
+    assert caplog.text.endswith("ValueError: no number\n")
