@@ -23,7 +23,7 @@ from executions.engine.batch import Batch, EventRow
 from executions.engine.history import children_of, outputs_before, restore
 from executions.engine.plan import Plan
 from executions.engine.rows import Claim, Committed
-from executions.engine.runner import Called, Emitted, Ended, Mailbox, Message, Poked, run_block
+from executions.engine.runner import Broken, Called, Emitted, Ended, Mailbox, Poked, run_block
 from executions.engine.state import Activation, Output, RunState
 from executions.engine.store import Store
 from executions.errors import OverLimit
@@ -345,6 +345,9 @@ class Driver:
             self._mailbox.put(Called(activation, await self._surroundings.start_child(self.claim, call, key)))
         except DomainError as error:
             self._mailbox.put(Ended(activation, error=error))
+        # Not the block's failure: the driver gives the run up, and whoever claims it next calls again.
+        except Exception as error:
+            self._mailbox.put(Broken(error))
 
     def _wait_for(self, activation: Activation, wait: dict[str, Any]) -> None:
         activation.waits.append(wait)
@@ -358,6 +361,8 @@ class Driver:
         """Wait for blocks, timers and pokes, and take up what they bring."""
         emissions = 0
         for message in await self._mailbox.take(self._patience()):
+            if isinstance(message, Broken):
+                raise message.error
             emissions += isinstance(message, Emitted)
             await self._receive(message)
         self._room_owed += emissions
@@ -374,7 +379,7 @@ class Driver:
             limits.append((self.claim.deadline_at - self._now()).total_seconds())
         return max(0.0, min(limits)) if limits else None
 
-    async def _receive(self, message: Message) -> None:
+    async def _receive(self, message: Emitted | Ended | Called | Poked) -> None:
         if isinstance(message, Poked):
             await self._look_at_children()
             return
@@ -390,6 +395,9 @@ class Driver:
             return
         if isinstance(message, Called):
             self._wait_for(activation, {"child": str(message.run_id), "outputs": activation.output_count})
+            if activation.attempt > 1:
+                # A child that was called before the worker was lost may have ended since: nobody tells of it again.
+                await self._look_at_children()
         elif message.suspension is not None:
             self._suspend(activation, message.suspension)
         elif message.error is not None:

@@ -40,11 +40,18 @@ class Called:
 
 
 @dataclass(frozen=True, slots=True)
+class Broken:
+    """Something that the driver needs does not work."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
 class Poked:
     """Something happened to the run from outside."""
 
 
-Message = Emitted | Ended | Called | Poked
+Message = Emitted | Ended | Called | Broken | Poked
 
 
 class Mailbox:

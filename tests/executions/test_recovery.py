@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from django.db import connection
+from psycopg import OperationalError
 from pytest_django import Settings
 
 from accounts.models import User
@@ -32,12 +33,12 @@ def hold(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def another_engine(transactional_db: None) -> Iterator[Callable[[], Engine]]:
+def another_engine(transactional_db: None) -> Iterator[Callable[..., Engine]]:
     """Makes engines beside each other, as in several worker processes."""
     engines: list[Engine] = []
 
-    def make() -> Engine:
-        engine = Engine()
+    def make(kind: type[Engine] = Engine) -> Engine:
+        engine = kind()
         engine.start()
         engines.append(engine)
         return engine
@@ -280,6 +281,56 @@ class Unhurried(Engine):
         while run_id in self._driving:
             await asyncio.sleep(0.001)
         return run_id
+
+
+class Forgetful(Engine):
+    """An engine that never hears that its child was started."""
+
+    async def start_child(self, claim: Claim, call: CallGraph, trigger_key: str) -> UUID:
+        """Start it and wait for ever."""
+        await super().start_child(claim, call, trigger_key)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+class Unlucky(Engine):
+    """An engine whose first call of a child meets a lost database."""
+
+    is_unlucky = True
+
+    async def start_child(self, claim: Claim, call: CallGraph, trigger_key: str) -> UUID:
+        """Fail once."""
+        if self.is_unlucky:
+            self.is_unlucky = False
+            raise OperationalError("gone")
+        return await super().start_child(claim, call, trigger_key)
+
+
+def a_call(owner: User) -> Drawn:
+    """A graph that adds one to 1 by calling another."""
+    return draw(
+        owner,
+        {"call": calling(child(owner)), "in": ("AgentInput", {"name": "x", "value": 1}), "out": output()},
+        ["in.result -> call.n", "call.more -> out.value"],
+    )
+
+
+def test_a_child_that_ends_while_its_parent_has_no_worker_is_found(
+    owner: User, another_engine: Callable[..., Engine]
+) -> None:
+    run = start(a_call(owner), owner)
+    another_engine(Forgetful).ring([run.pk])
+    eventually(lambda: GraphExecution.objects.filter(parent=run.pk, status=Status.COMPLETED).exists())
+    lapse(run)
+    another_engine().ring([run.pk])
+    assert outputs(ended(run.pk)) == {"out": [2.0]}
+    assert GraphExecution.objects.filter(parent=run.pk).count() == 1
+
+
+def test_a_call_that_meets_a_lost_database_is_made_again(owner: User, another_engine: Callable[..., Engine]) -> None:
+    run = start(a_call(owner), owner)
+    another_engine(Unlucky).ring([run.pk])
+    assert outputs(ended(run.pk)) == {"out": [2.0]}
 
 
 def test_a_child_that_ends_before_its_parent_waits_for_it_is_noticed(owner: User) -> None:
