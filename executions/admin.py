@@ -17,6 +17,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from core.admin import ReadOnly
 from core.errors import DomainError
 from executions import previews, services
 from executions.models import Event, GraphExecution, NodeExecution, NodeOutput
@@ -42,25 +43,13 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
         return rows[:_MOST_COUNTED].count()
 
 
-class LookOnly(admin.ModelAdmin):  # type: ignore[type-arg]
+class LookOnly(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """Rows that the engine writes and nobody else."""
 
     paginator = BoundedPaginator
     show_full_result_count = False
     list_per_page = 50
     ordering = ("-pk",)
-
-    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Nobody may."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Nobody may."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Nobody may."""
-        return False
 
 
 @admin.register(GraphExecution)

@@ -1,32 +1,18 @@
 """Graphs in the admin site: to look at, not to change."""
 
-from typing import Any
-
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
+from core.admin import ReadOnly
 from graphs.blocks.registry import BLOCKS
 from graphs.errors import UnknownBlock
 from graphs.models import Graph, GraphVersion, Link, Node
 
 
-class _ReadOnly:
-    """Rows that only services write."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
-class VersionInline(_ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+class VersionInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     """The versions of a graph."""
 
     model = GraphVersion
@@ -37,7 +23,7 @@ class VersionInline(_ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     extra = 0
 
 
-class NodeInline(_ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+class NodeInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     """The nodes of a version; their constants may hold keys, so only the names of the pins are shown."""
 
     model = Node
@@ -60,7 +46,7 @@ class NodeInline(_ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
         return ", ".join(node.input_default)
 
 
-class LinkInline(_ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+class LinkInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     """The links of a version."""
 
     model = Link
@@ -71,7 +57,7 @@ class LinkInline(_ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
 
 
 @admin.register(Graph)
-class GraphAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+class GraphAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """All graphs with their versions."""
 
     list_display = ("names", "owner", "active_version", "latest_version", "updated_at", "id")
@@ -94,7 +80,7 @@ class GraphAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(GraphVersion)
-class GraphVersionAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+class GraphVersionAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """One version with its drawing."""
 
     list_display = ("name", "version", "graph_link", "owner", "nodes_in_it", "created_at")

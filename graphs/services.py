@@ -17,7 +17,7 @@ from graphs.models import Graph, GraphVersion, GraphVersionQuerySet, Link, Node
 from graphs.pinouts import NodeLike
 from graphs.placing import Place, draw, place
 from graphs.rendering import as_graph
-from graphs.schemas import NAME_LENGTH, GraphDraft
+from graphs.schemas import GraphDraft
 from graphs.schemas import SubGraphDraft as Draft
 
 # How many levels of graphs that call graphs are followed.
@@ -168,22 +168,6 @@ def delete_graph(owner: User, graph_id: UUID) -> int:
     count = graph.versions.count()
     graph.delete()
     return count
-
-
-def copy_graph(owner: User, original: GraphVersion) -> GraphVersion:
-    """Save a copy of a version, and of the versions it calls, for `owner`: without secrets, remembering its origin."""
-    draft = GraphDraft.model_validate(export_graph(original))
-    suffix = " (copy)"
-    return create_graph(
-        owner,
-        draft.model_copy(
-            update={
-                "name": draft.name[: NAME_LENGTH - len(suffix)] + suffix,
-                "forked_from_id": original.graph_id,
-                "forked_from_version": original.version,
-            },
-        ),
-    )
 
 
 def _insert(owner: User, places: Sequence[Place]) -> None:

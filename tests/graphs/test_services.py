@@ -173,13 +173,12 @@ def test_a_flaw_leaves_nothing_half_written(user: User) -> None:
     assert Graph.objects.get().latest_version == 1
 
 
-def test_a_copy_remembers_its_origin_and_has_no_secrets(user: User) -> None:
-    original = make.a_graph(
-        user, make.a_drawing({"in": ("AgentInput", {"name": "key", "value": "x", "secret": True})}, name="tool")
-    )
+def test_a_graph_made_from_what_was_exported_may_name_its_origin_and_has_no_secrets(user: User) -> None:
+    original = make.a_graph(user, make.a_drawing({"in": ("AgentInput", {"name": "key", "value": "x", "secret": True})}))
+    origin = {"forked_from_id": str(original.graph_id), "forked_from_version": 1}
     somebody = make.a_user()
-    copy = services.copy_graph(somebody, original)
-    assert (copy.name, copy.version, copy.graph.owner) == ("tool (copy)", 1, somebody)
+    copy = make.a_graph(somebody, {**services.export_graph(original), **origin})
+    assert (copy.version, copy.graph.owner) == (1, somebody)
     assert (copy.graph.forked_from_id, copy.graph.forked_from_version) == (original.graph_id, 1)
     assert "value" not in copy.nodes.all()[0].input_default
 

@@ -58,4 +58,4 @@ def test_the_architecture_document_names_exactly_the_packages_there_are():
     named = set(re.findall(r"^\| `([a-z_/]+)/` \|", text, re.MULTILINE))
 
     # Django prescribes these folders, in every app alike.
-    assert named == {name for name in packages if not re.search(r"/(migrations|management|commands)\b", name)}
+    assert named == {name for name in packages if not re.search(r"/(migrations|management|commands|formats)\b", name)}
