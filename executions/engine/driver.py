@@ -395,7 +395,7 @@ class Driver:
             return
         if isinstance(message, Called):
             self._wait_for(activation, {"child": str(message.run_id), "outputs": activation.output_count})
-            if activation.attempt > 1:
+            if self.claim.fence > 1:
                 # A child that was called before the worker was lost may have ended since: nobody tells of it again.
                 await self._look_at_children()
         elif message.suspension is not None:
