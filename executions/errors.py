@@ -26,6 +26,12 @@ class NothingToRetry(Conflict):
     hint = "Replay the run from a node to run that and what follows again, or start a new run."
 
 
+class NotComparable(Invalid):
+    """The runs are not of one version of one graph."""
+
+    hint = "Compare a run with one that was started, retried or replayed from the same version."
+
+
 class NotRunnable(Invalid):
     """The graph cannot run with these inputs; `node_errors` says why as {node id: {pin: message}}."""
 

@@ -172,6 +172,8 @@ def _run(run: GraphExecution, objects: Mapping[str, Shown]) -> Wire:
         "graph_version": run.graph_version,
         **{name: shown.values for name, shown in objects.items()},
         "preset_id": run.preset_id and str(run.preset_id),
+        "source_run_id": run.source_run_id and str(run.source_run_id),
+        "source_node_id": run.source_node_id and str(run.source_node_id),
         "status": status.wire,
         "started_at": time_text(run.started_at),
         "ended_at": time_text(run.ended_at),

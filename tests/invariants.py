@@ -158,7 +158,7 @@ def _children(run: GraphExecution, nodes: list[NodeExecution]) -> Iterator[str]:
     """I10: one child for each call, and none that outlives its parent."""
     children = {child.pk: child for child in GraphExecution.objects.filter(parent=run.pk)}
     called = Counter(UUID(wait["child"]) for node in nodes for wait in node.waits if "child" in wait)
-    known = children.keys()
+    known = set(children)
     if run.source_run_id is not None:
         known |= set(GraphExecution.objects.filter(pk__in=called, status="COMPLETED").values_list("pk", flat=True))
     if any(count > 1 for count in called.values()) or called.keys() - known:

@@ -70,6 +70,8 @@ class GraphExecutionMetaSerializer(serializers.Serializer[Any]):
     credential_inputs = serializers.DictField(child=CredentialsMetaInputSerializer())
     nodes_input_masks = serializers.DictField(child=serializers.DictField())
     preset_id = serializers.UUIDField(allow_null=True)
+    source_run_id = serializers.UUIDField(allow_null=True, help_text="The run that this one goes on from.")
+    source_node_id = serializers.UUIDField(allow_null=True, help_text="The node that the source was replayed from.")
     status = serializers.ChoiceField(_STATUSES)
     started_at = serializers.DateTimeField(allow_null=True)
     ended_at = serializers.DateTimeField(allow_null=True)
@@ -131,3 +133,43 @@ class GraphExecutionsPageSerializer(serializers.Serializer[Any]):
 
     executions = GraphExecutionMetaSerializer(many=True)
     pagination = PaginationSerializer()
+
+
+class ReplaySerializer(serializers.Serializer[Any]):
+    """Where a run is run again from."""
+
+    node_id = serializers.UUIDField(help_text="This node is run again, and everything behind it.")
+    inputs = serializers.DictField(default=dict, help_text="Values for the node's pins, over all others.")
+
+
+class WhySerializer(serializers.Serializer[Any]):
+    """What a run waits for."""
+
+    status = serializers.ChoiceField(_STATUSES)
+    sentences = serializers.ListField(child=serializers.CharField(), help_text="One for each thing it waits for.")
+    stalled = StalledSerializer(many=True)
+
+
+class DiffSideSerializer(serializers.Serializer[Any]):
+    """What one of two runs had."""
+
+    activation = serializers.IntegerField(help_text="Which turn of the node, from 0.")
+    pin = serializers.CharField(allow_null=True, help_text="The output's pin; null for inputs, which are all shown.")
+    value = serializers.JSONField(help_text="A preview.")
+
+
+class DifferenceSerializer(serializers.Serializer[Any]):
+    """The first node where two runs differ; a side is null where that run has nothing."""
+
+    node_id = serializers.UUIDField()
+    block = serializers.CharField()
+    a = DiffSideSerializer(allow_null=True)
+    b = DiffSideSerializer(allow_null=True)
+
+
+class DiffSerializer(serializers.Serializer[Any]):
+    """Where two runs part."""
+
+    equal = serializers.BooleanField()
+    inputs = DifferenceSerializer(allow_null=True)
+    outputs = DifferenceSerializer(allow_null=True)

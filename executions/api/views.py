@@ -1,48 +1,36 @@
 """The endpoints of runs."""
 
 import time
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.models import User
 from core.api import (
     Paging,
-    Problem,
-    RequestInvalid,
     checked_query,
     error_responses,
     page_headers,
     page_parameters,
 )
-from core.errors import Conflict
 from executions import services
+from executions.api.requests import IDEMPOTENCY_KEY, KeyReused, own_run, trigger_key_of, user_of
 from executions.api.serializers import (
     ExecuteSerializer,
     GraphExecutionMetaSerializer,
     GraphExecutionsPageSerializer,
     GraphExecutionWithNodesSerializer,
 )
-from executions.errors import NoSuchRun
 from executions.kinds import FINAL
 from executions.models import GraphExecution
 from executions.reading import MAX_LISTED, MAX_NODES, listed_run, run_detail, run_meta, with_previews
 
 STOP_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
-# With its prefix it must fit the column.
-_LONGEST_KEY = 190
-
-
-class KeyReused(Conflict):
-    """This Idempotency-Key has started another run."""
-
-    hint = "Choose a new key for each run; repeat a key only to repeat the same request."
 
 
 class NodePageSerializer(serializers.Serializer[Any]):
@@ -60,14 +48,7 @@ class ExecuteView(APIView):
         operation_id="execute_graph",
         summary="Start a run of a graph",
         request=ExecuteSerializer,
-        parameters=[
-            OpenApiParameter(
-                "Idempotency-Key",
-                str,
-                OpenApiParameter.HEADER,
-                description="The same key by the same user starts one run only; the answers are alike.",
-            ),
-        ],
+        parameters=[IDEMPOTENCY_KEY],
         responses={200: GraphExecutionMetaSerializer, **error_responses(400, 401, 404, 409, 413, 415, 422)},
     )
     def post(self, request: Request, graph_id: UUID, graph_version: int) -> Response:
@@ -78,14 +59,14 @@ class ExecuteView(APIView):
         run = services.start_run(
             graph_id,
             graph_version,
-            user_id=_user(request).pk,
+            user_id=user_of(request).pk,
             inputs=body.validated_data["inputs"],
             credential_inputs=body.validated_data["credentials_inputs"],
             node_budget=body.validated_data["node_budget"],
             timeout_seconds=body.validated_data["timeout_seconds"],
-            trigger_key=_trigger_key(request),
+            trigger_key=trigger_key_of(request),
         )
-        if (run.graph_id, run.graph_version) != (graph_id, graph_version):
+        if (run.graph_id, run.graph_version, run.source_run_id) != (graph_id, graph_version, None):
             raise KeyReused(run_id=str(run.pk))
         return Response(run_meta(run))
 
@@ -106,7 +87,7 @@ class ExecutionsView(APIView):
         The headers X-Total-Items, X-Total-Pages, X-Current-Page and X-Page-Size say where the page stands.
         """
         paging = Paging.of(request, default=MAX_LISTED, maximum=MAX_LISTED)
-        runs = with_previews(GraphExecution.objects.visible_to(_user(request)))
+        runs = with_previews(GraphExecution.objects.visible_to(user_of(request)))
         page, pagination = paging.cut(runs.order_by("-created_at", "-pk"))
         return Response([listed_run(run) for run in page], headers=page_headers(pagination))
 
@@ -122,7 +103,7 @@ class ExecutionView(APIView):
     )
     def delete(self, request: Request, graph_exec_id: UUID) -> Response:
         """Stop a run if it is under way, and remove it from every list."""
-        services.delete_run(_own_run(request, graph_exec_id).pk)
+        services.delete_run(own_run(request, graph_exec_id).pk)
         return Response(status=204)
 
 
@@ -138,7 +119,7 @@ class GraphExecutionsView(APIView):
     )
     def get(self, request: Request, graph_id: UUID) -> Response:
         """Return a page of the graph's runs, newest first, with their values as previews."""
-        runs = GraphExecution.objects.visible_to(_user(request)).filter(graph=graph_id)
+        runs = GraphExecution.objects.visible_to(user_of(request)).filter(graph=graph_id)
         page, pagination = Paging.of(request).cut(with_previews(runs).order_by("-created_at", "-pk"))
         return Response({"executions": [listed_run(run) for run in page], "pagination": pagination})
 
@@ -159,7 +140,7 @@ class GraphExecutionView(APIView):
         Page 1 has the newest activations; within a page the oldest come first.
         """
         query = checked_query(NodePageSerializer, request)
-        run = _own_run(request, graph_exec_id, graph_id)
+        run = own_run(request, graph_exec_id, graph_id)
         return Response(run_detail(run, page=query["node_page"], page_size=query["node_page_size"]))
 
 
@@ -175,31 +156,9 @@ class StopView(APIView):
     )
     def post(self, request: Request, graph_id: UUID, graph_exec_id: UUID) -> Response:
         """Stop a run and the runs it called, wait up to 5 seconds for its end, and return it as it is then."""
-        run = services.stop_run(_own_run(request, graph_exec_id, graph_id).pk)
+        run = services.stop_run(own_run(request, graph_exec_id, graph_id).pk)
         deadline = time.monotonic() + STOP_SECONDS
         while run.status not in FINAL and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
             run.refresh_from_db()
         return Response(run_meta(run))
-
-
-def _user(request: Request) -> User:
-    return cast(User, request.user)
-
-
-def _own_run(request: Request, run_id: UUID, graph_id: UUID | None = None) -> GraphExecution:
-    runs = GraphExecution.objects.visible_to(_user(request)).filter(pk=run_id)
-    run = (runs if graph_id is None else runs.filter(graph=graph_id)).first()
-    if run is None:
-        raise NoSuchRun(run_id=str(run_id))
-    return run
-
-
-def _trigger_key(request: Request) -> str | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is None:
-        return None
-    if not (0 < len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable()):
-        message = f"Input should be 1 to {_LONGEST_KEY} printable ASCII characters"
-        raise RequestInvalid([Problem(loc=["header", "Idempotency-Key"], msg=message, type="idempotency_key")])
-    return f"api:{key}"

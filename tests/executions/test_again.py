@@ -13,7 +13,7 @@ from executions.again import replay_run, retry_run
 from executions.engine.engine import Engine
 from executions.errors import NoSuchNode, NoSuchRun, NothingToRetry, NotRunnable, RunUnderWay
 from executions.kinds import NodeStatus, Status
-from executions.models import Event, GraphExecution, NodeExecution, NodeOutput, Token
+from executions.models import GraphExecution, NodeExecution, Token
 from tests import make
 from tests.drawing import draw
 from tests.executions.conftest import Run, ended, eventually
@@ -44,9 +44,10 @@ def again(engine: Engine) -> Again:
 
 def everything_of(run: GraphExecution) -> list[Any]:
     """All rows of a run."""
-    rows = [GraphExecution.objects.filter(pk=run.pk)]
-    tables = [NodeExecution, NodeOutput, Token, Event]
-    return [list(found.order_by("pk").values()) for found in [*rows, *(t.objects.filter(run=run.pk) for t in tables)]]
+    rows: list[Any] = [list(GraphExecution.objects.filter(pk=run.pk).values())]
+    for table in (run.nodes, run.outputs, run.tokens, run.events):
+        rows.append(list(table.order_by("pk").values()))
+    return rows
 
 
 def turns(log: Path) -> int:

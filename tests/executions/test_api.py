@@ -40,6 +40,8 @@ def test_a_run_is_queued_and_returned_at_once(api: APIClient, user: User, graph:
         "credential_inputs": {},
         "nodes_input_masks": {},
         "preset_id": None,
+        "source_run_id": None,
+        "source_node_id": None,
         "status": "QUEUED",
         "started_at": None,
         "ended_at": None,

@@ -1,0 +1,142 @@
+"""Saying what a run waits for: one sentence for each thing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from executions.errors import NoSuchRun
+from executions.kinds import FINAL, NodeStatus, Status
+from executions.models import GraphExecution, NodeExecution
+from executions.reading import block_name, rows_of, time_text
+from graphs.services import load_definition
+
+MAX_SENTENCES = 100
+
+_WORKERS = """
+SELECT count(*) FROM executions_graphexecution
+WHERE status = 'RUNNING' AND lease_until > clock_timestamp() GROUP BY lease_owner
+"""
+
+_NEVER_RUN = """
+SELECT n.id, n.block_id FROM graphs_node n JOIN graphs_graphversion v ON v.id = n.graph_version_id
+WHERE v.graph_id = %s AND v.version = %s AND EXISTS (SELECT FROM graphs_link l WHERE l.sink_id = n.id)
+    AND NOT EXISTS (SELECT FROM executions_nodeexecution e WHERE e.run_id = %s AND e.node_id = n.id)
+ORDER BY n.position
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """What a run waits for. `stalled` names the nodes of an ended run that hold values but never got all."""
+
+    status: Status
+    sentences: list[str]
+    stalled: list[dict[str, Any]]
+
+
+def why(run_id: UUID) -> Reasons:
+    """What a run waits for, at most `MAX_SENTENCES` sentences. Raises `NoSuchRun`."""
+    run = GraphExecution.objects.filter(pk=run_id).first()
+    if run is None:
+        raise NoSuchRun(run_id=str(run_id))
+    [(now,)] = rows_of("SELECT clock_timestamp()", [])
+    sentences = list(_sentences(run, now))
+    if len(sentences) > MAX_SENTENCES:
+        more = len(sentences) - MAX_SENTENCES + 1
+        sentences[MAX_SENTENCES - 1 :] = [f"There are {more} more reasons like these."]
+    return Reasons(Status(run.status), sentences, run.stalled)
+
+
+def _sentences(run: GraphExecution, now: datetime) -> Iterator[str]:
+    if run.status in FINAL:
+        yield from _about_end(run)
+        return
+    if run.cancel_requested_at is not None:
+        asked = lasting(now - run.cancel_requested_at)
+        yield f"It was asked to stop {asked} ago and ends as soon as its worker sees that."
+    if run.status == Status.QUEUED:
+        workers = [count for (count,) in rows_of(_WORKERS, [])]
+        yield of_queue(run.queued_at, now, was_driven=run.started_at is not None, runs_of_workers=workers)
+    elif run.lease_until is not None and run.lease_until < now:
+        silent = lasting(now - run.lease_until)
+        yield f"The worker {run.lease_owner} fell silent: its lease ended {silent} ago, and another takes the run over."
+    else:
+        yield from _about_nodes(run, now)
+
+
+def _about_nodes(run: GraphExecution, now: datetime) -> Iterator[str]:
+    opened = list(NodeExecution.objects.open_in(run.pk).defer("input_data").order_by("started_at")[: MAX_SENTENCES + 1])
+    called = [node.waits[-1]["child"] for node in opened if node.waits and "child" in node.waits[-1]]
+    children = {str(child.pk): child for child in GraphExecution.objects.filter(pk__in=called)}
+    for node in opened:
+        name = f"Node {block_name(node.block_id)} {node.node_id}"
+        if node.status == NodeStatus.REVIEW:
+            yield f"{name} waits since {time_text(node.started_at)} for a person to decide."
+        elif node.status == NodeStatus.WAITING:
+            wait = node.waits[-1]
+            child = children.get(wait.get("child", ""))
+            yield of_wait(name, wait, node.attempt, now, [] if child is None else list(_sentences(child, now)))
+        else:
+            yield (
+                f"{name} is running for {lasting(now - node.started_at)}, attempt {node.attempt}, on worker "
+                f"{run.lease_owner}, which holds the run until {time_text(run.lease_until)}."
+            )
+    if not opened:
+        yield f"The worker {run.lease_owner} is at work on it and has no node under way that it has written down."
+
+
+def _about_end(run: GraphExecution) -> Iterator[str]:
+    reason = f": {run.error}" if run.error else ""
+    yield f"It ended as {run.status} at {time_text(run.ended_at)}{reason.rstrip('.')}."
+    blocks = {str(node.id): node.block_id for node in load_definition(run.graph_id, run.graph_version).nodes}
+    for stalled in run.stalled:
+        yield of_stalled(stalled, block_name(blocks[stalled["node_id"]]))
+    if run.status == Status.COMPLETED:
+        held = {stalled["node_id"] for stalled in run.stalled}
+        for node_id, block_id in rows_of(_NEVER_RUN, [run.graph_id, run.graph_version, run.pk]):
+            if str(node_id) not in held:
+                yield f"Node {block_name(block_id)} {node_id} never ran: no value reached it."
+
+
+# --- Sentences, from plain data ---------------------------------------------------------------------------------
+
+
+def of_queue(queued_at: datetime, now: datetime, *, was_driven: bool, runs_of_workers: Sequence[int]) -> str:
+    """Why a queued run is not driven; `runs_of_workers` is how many runs each worker that has any holds."""
+    begin = f"Queued since {time_text(queued_at)} ({lasting(now - queued_at)})"
+    if not runs_of_workers:
+        return f"{begin}: no worker took it yet, and none holds any run; is one started?"
+    if min(runs_of_workers) >= settings.ENGINE_RUNS:
+        return f"{begin}: all {len(runs_of_workers)} workers that hold runs are full, with {settings.ENGINE_RUNS} each."
+    return f"{begin}: no worker took it up again yet." if was_driven else f"{begin}: no worker took it yet."
+
+
+def of_wait(name: str, wait: Mapping[str, Any], attempt: int, now: datetime, of_child: Sequence[str]) -> str:
+    """What a waiting node waits for: a time, its next attempt, or a run that it called, with that run's own reasons."""
+    if "child" in wait:
+        reasons = " ".join(of_child) or "It is gone."
+        return f"{name} waits for the run {wait['child']} that it called, which itself: {reasons}"
+    until = datetime.fromisoformat(wait["until"])
+    when = f"{time_text(until)} ({'in ' + lasting(until - now) if until > now else 'due now'})"
+    if "retry" in wait:
+        return f"{name} is tried again at {when}, attempt {attempt + 1}, after: {wait['retry']}"
+    return f"{name} waits for its timer until {when}."
+
+
+def of_stalled(stalled: Mapping[str, Any], block: str) -> str:
+    """A node that holds values but never got all."""
+    pins = ", ".join(stalled["missing"])
+    return f"Node {block} {stalled['node_id']} holds values but never ran on them: no value came to {pins}."
+
+
+def lasting(time: timedelta) -> str:
+    """A length of time in its largest unit."""
+    seconds = max(0.0, time.total_seconds())
+    for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
