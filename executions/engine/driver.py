@@ -116,8 +116,10 @@ class Driver:
         """Drive the run until it is not ours any more; raises `Fenced` when another took it over."""
         try:
             if self.claim.claims > MAX_CLAIMS:
-                self._batch.end(Status.FAILED, "crash_loop", f"Given up after {MAX_CLAIMS} claims without progress")
-                await self._flush()
+                await self._recall()
+                await self._break_off(
+                    Status.FAILED, "crash_loop", f"Given up after {MAX_CLAIMS} claims without progress"
+                )
                 return
             await self._take_up()
             while not await self._step():
@@ -163,9 +165,7 @@ class Driver:
         if self.claim.fence == 1:
             self._state.start()
             return
-        activations = restore(self._state, await self._store.history(self.claim.run_id, self._plan.static_nodes))
-        self._live = {activation.id: activation for activation in activations}
-        self._begun = self.claim.node_count + len(activations)
+        activations = await self._recall()
         await self._learn_of_children(children_of(activations))
         for activation in activations:
             if activation.status is NodeStatus.WAITING:
@@ -173,6 +173,13 @@ class Driver:
             else:
                 self._run_again(activation)
         self._resume_ready()
+
+    async def _recall(self) -> list[Activation]:
+        """Build the state again from the rows; returns the activations that began and have not ended."""
+        activations = restore(self._state, await self._store.history(self.claim.run_id, self._plan.static_nodes))
+        self._live = {activation.id: activation for activation in activations}
+        self._begun = self.claim.node_count + len(activations)
+        return activations
 
     def _run_again(self, activation: Activation) -> None:
         """The worker that ran this activation is gone."""

@@ -227,6 +227,21 @@ def test_a_run_that_brings_down_every_worker_is_given_up(owner: User, another_en
     assert kinds(done) == ["run.queued", "run.failed"]
 
 
+def test_what_was_under_way_in_a_run_that_is_given_up_ends_with_it(
+    owner: User, another_engine: Callable[..., Engine], hold: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    run = start(draw(owner, {"stuck": ("ProbeRead", {"hold": str(hold), "log": str(log)})}), owner)
+    another_engine().ring([run.pk])
+    eventually(log.exists)
+    lapse(run)
+    GraphExecution.objects.filter(pk=run.pk).update(claims_without_progress=5)
+    another_engine().ring([run.pk])
+    done = ended(run.pk)
+    assert (done.status, done.error_code, done.node_count) == (Status.FAILED, "crash_loop", 1)
+    assert kinds(done)[-2:] == ["node.terminated", "run.failed"]
+
+
 def test_a_graph_with_a_block_that_is_gone_fails_by_name(owner: User, engine: Engine) -> None:
     from graphs.models import Node
 
