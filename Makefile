@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format openapi bench clean
+.PHONY: help install run test check format openapi bench crash clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -38,6 +38,9 @@ openapi: .venv/.installed ## Write down what the interface is now; review the di
 
 bench: .venv/.installed ## Measure the engine, beside bare Celery and bare Postgres
 	@exec $(PYTHON) -m tests.bench $(ARGS)
+
+crash: .venv/.installed ## End, halt and cut off workers at every named moment, and take away each guard once
+	@exec $(PYTHON) -m pytest tests/crash --full-matrix -n 2 --dist load $(ARGS)
 
 clean: ## Remove the virtual environment and what tools left behind (not the data in .taskloom)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

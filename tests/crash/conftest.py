@@ -22,10 +22,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The full matrix is tried stage by stage; the short one in two halves."""
     if "stages" not in metafunc.fixturenames:
         return
-    if metafunc.config.getoption("full_matrix", default=False):
-        stages, actions, shapes = [(stage,) for stage in STAGES], ACTIONS, tuple(SHAPES)
-    else:
-        stages, actions, shapes = [STAGES[:5], STAGES[5:]], ("exit",), ("chain", "sub-agent")
+    full = metafunc.config.getoption("full_matrix", default=False)
+    stages: list[tuple[str, ...]] = [(stage,) for stage in STAGES] if full else [STAGES[:5], STAGES[5:]]
+    actions = ACTIONS if full else ("exit",)
+    shapes = tuple(SHAPES) if full else ("chain", "sub-agent")
     metafunc.parametrize("stages", stages, ids=["-".join((group[0], group[-1])) for group in stages])
     metafunc.parametrize("actions", [actions], ids=["actions"])
     metafunc.parametrize("shapes", [shapes], ids=["shapes"])

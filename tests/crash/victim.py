@@ -7,6 +7,7 @@ only looks for runs, `start GRAPH USER KEY` starts a run the way a web process d
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from uuid import UUID
 
@@ -44,4 +45,5 @@ if __name__ == "__main__":
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     command, *arguments = sys.stdin.readline().split()
-    {"drive": drive, "sweep": drive, "start": start}[command](*arguments)
+    orders: dict[str, Callable[..., None]] = {"drive": drive, "sweep": drive, "start": start}
+    orders[command](*arguments)

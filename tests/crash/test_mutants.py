@@ -1,0 +1,280 @@
+"""The tests can fail: each guard of the engine is taken away once, and what then goes wrong is seen.
+
+Every scenario runs twice: as the engine is, when nothing may be found, and with the guard gone, when something must.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from accounts.models import User
+from executions import services
+from executions.engine import driver, store
+from executions.engine.engine import Engine
+from executions.kinds import FINAL
+from executions.models import GraphExecution
+from tests.drawing import draw
+from tests.executions.conftest import eventually
+from tests.executions.test_engine import output, outputs
+from tests.executions.test_recovery import Forgetful, Unhurried, a_call, lapse, start
+from tests.invariants import violations
+
+PATIENCE = 4.0
+
+
+class Stage:
+    """Engines beside each other, started one by one, and the run they fight for."""
+
+    def __init__(self) -> None:
+        self._engines: list[Engine] = []
+
+    def engine(self, kind: type[Engine] = Engine) -> Engine:
+        """One more engine."""
+        engine = kind()
+        engine.start()
+        self._engines.append(engine)
+        return engine
+
+    def clear(self) -> None:
+        """Stop them all."""
+        for engine in self._engines:
+            engine.stop(grace=0)
+
+
+Scenario = Callable[[User, Stage, Path], list[str]]
+Mutate = Callable[[pytest.MonkeyPatch], None]
+
+
+@pytest.fixture
+def stage(transactional_db: None) -> Iterator[Stage]:
+    """A stage that is cleared afterwards."""
+    stage = Stage()
+    yield stage
+    stage.clear()
+
+
+def seen(run: GraphExecution, expected: dict[str, list[Any]]) -> list[str]:
+    """What is wrong with the run once it ended, or did not in good time."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if GraphExecution.objects.filter(pk=run.pk, status__in=FINAL).exists():
+            break
+        time.sleep(0.02)
+    found = violations([run.pk])
+    given = outputs(GraphExecution.objects.get(pk=run.pk))
+    return found if given == expected else [*found, f"{given} instead of {expected}"]
+
+
+def a_zombie_lets_go(owner: User, stage: Stage, folder: Path) -> list[str]:
+    """A worker that was silent is stopped and lets go of a run that another took over."""
+    log, hold = folder / "log", folder / "hold"
+    hold.touch()
+    graph = draw(
+        owner,
+        {"stuck": ("ProbeKeyed", {"hold": str(hold), "log": str(log), "value": 1}), "out": output()},
+        ["stuck.value -> out.value"],
+    )
+    run = start(graph, owner)
+    zombie = stage.engine()
+    zombie.ring([run.pk])
+    eventually(log.exists)
+    lapse(run)
+    stage.engine().ring([run.pk])
+    eventually(lambda: len(log.read_text().splitlines()) == 2)
+    zombie.stop(grace=0)
+    stage.engine().ring([run.pk])
+    time.sleep(0.3)
+    hold.unlink()
+    found = seen(run, {"out": [1]})
+    calls = len(log.read_text().splitlines())
+    return found if calls == 2 else [*found, f"{calls} calls after one takeover"]
+
+
+def a_child_ends_early(owner: User, stage: Stage, folder: Path) -> list[str]:
+    """A child ends before its parent parks."""
+    run = start(a_call(owner), owner)
+    stage.engine(Unhurried).ring([run.pk])
+    return seen(run, {"out": [2.0]})
+
+
+def a_value_waited(owner: User, stage: Stage, folder: Path) -> list[str]:
+    """A value waits on a pin through several commits, and its worker is lost."""
+    log, hold = folder / "log", folder / "hold"
+    hold.touch()
+    graph = draw(
+        owner,
+        {
+            "early": ("StoreValue", {"input": "a"}),
+            "stuck": ("ProbeRead", {"hold": str(hold), "value": 7, "log": str(log)}),
+            "join": ("CreateDictionary", {}),
+            "out": output(),
+        },
+        ["early.output -> join.values_#_a", "stuck.value -> join.values_#_b", "join.dictionary -> out.value"],
+    )
+    run = start(graph, owner)
+    stage.engine().ring([run.pk])
+    eventually(log.exists)
+    lapse(run)
+    stage.engine().ring([run.pk])
+    hold.unlink()
+    return seen(run, {"out": [{"a": "a", "b": 7}]})
+
+
+def a_worker_falls_silent(owner: User, stage: Stage, folder: Path) -> list[str]:
+    """A worker claims a run and is never heard of again."""
+    run = start(draw(owner, {"one": ("StoreValue", {"input": 1}), "out": output()}, ["one.output -> out.value"]), owner)
+
+    async def claim() -> None:
+        lost = store.Store("lost", size=1)
+        await lost.open()
+        await lost.claim(run.pk)
+        await lost.close()
+
+    asyncio.run(claim())
+    lapse(run)
+    stage.engine()
+    return seen(run, {"out": [1]})
+
+
+def a_worker_is_gone_while_its_run_is_parked(owner: User, stage: Stage, folder: Path) -> list[str]:
+    """Whoever parked a run is not there when its time comes."""
+    graph = draw(
+        owner,
+        {"timer": ("CountdownTimer", {"seconds": 1.2, "input_message": "tick"}), "out": output()},
+        ["timer.output_message -> out.value"],
+    )
+    run = start(graph, owner)
+    first = stage.engine()
+    first.ring([run.pk])
+    eventually(lambda: GraphExecution.objects.filter(pk=run.pk, status="WAITING").exists())
+    first.stop(grace=0)
+    stage.engine()
+    return seen(run, {"out": ["tick"]})
+
+
+def a_stream_breaks_off(owner: User, stage: Stage, folder: Path) -> list[str]:
+    """A worker is lost in the middle of a stream."""
+    graph = draw(
+        owner,
+        {"stream": ("ProbeRead", {"value": "x", "times": 30, "seconds": 0.05}), "out": output()},
+        ["stream.value -> out.value"],
+    )
+    run = start(graph, owner)
+    stage.engine().ring([run.pk])
+    eventually(lambda: len(outputs(run).get("out", [])) >= 4)
+    lapse(run)
+    stage.engine().ring([run.pk])
+    return seen(run, {"out": ["x"] * 30})
+
+
+def an_effect_is_cut_off(owner: User, stage: Stage, folder: Path) -> list[str]:
+    """A worker is lost while an effect is under way that must not be repeated."""
+    log, hold = folder / "log", folder / "hold"
+    hold.touch()
+    graph = draw(owner, {"once": ("ProbeUnsafe", {"hold": str(hold), "log": str(log)})})
+    run = start(graph, owner)
+    stage.engine().ring([run.pk])
+    eventually(log.exists)
+    lapse(run)
+    stage.engine().ring([run.pk])
+    eventually(lambda: GraphExecution.objects.get(pk=run.pk).fence == 2)
+    hold.unlink()
+    found = seen(run, {})
+    calls = len(log.read_text().splitlines())
+    return found if calls == 1 else [*found, f"{calls} effects"]
+
+
+def a_call_is_cut_off(owner: User, stage: Stage, folder: Path) -> list[str]:
+    """A worker is lost after it started a child run and before it wrote that down."""
+    run = start(a_call(owner), owner)
+    stage.engine(Forgetful).ring([run.pk])
+    eventually(lambda: GraphExecution.objects.filter(parent=run.pk, status__in=FINAL).exists())
+    lapse(run)
+    stage.engine().ring([run.pk])
+    return seen(run, {"out": [2.0]})
+
+
+def without(statement: str, guard: str, instead: str = "") -> Mutate:
+    """Take a guard out of one of the store's statements; it must be there as often as it stands in the source."""
+
+    def mutate(patch: pytest.MonkeyPatch) -> None:
+        for name in statement.split():
+            text: str = getattr(store, name)
+            assert guard in text, f"{name} has no {guard!r} any more: change the mutant with it"
+            patch.setattr(store, name, text.replace(guard, instead))
+
+    return mutate
+
+
+def no_skip(patch: pytest.MonkeyPatch) -> None:
+    """Outputs that are stored are taken again."""
+    patch.setattr(driver, "outputs_before", lambda activation: activation.output_count)
+
+
+def unsafe_is_repeated(patch: pytest.MonkeyPatch) -> None:
+    """Every effect may be repeated."""
+    patch.setattr(driver, "Effect", SimpleNamespace(UNSAFE=None))
+
+
+def a_new_child_each_time(patch: pytest.MonkeyPatch) -> None:
+    """A call is not recognised."""
+    start_run = services.start_run
+
+    def start_another(*arguments: Any, **named: Any) -> GraphExecution:
+        return start_run(*arguments, **{**named, "trigger_key": str(uuid4())})
+
+    patch.setattr(services, "start_run", start_another)
+
+
+MUTANTS: dict[str, tuple[Scenario, Mutate]] = {
+    "no fence in the commit": (a_zombie_lets_go, without("_COMMIT", "AND fence = %(fence)s AND status = 'RUNNING'")),
+    "parking without looking at the wakes": (
+        a_child_ends_early,
+        without("_COMMIT", "(wakes <> %(wakes)s OR cancel_requested_at IS NOT NULL)", "false"),
+    ),
+    "children do not wake their parent": (
+        a_child_ends_early,
+        without("_COMMIT", "WHERE p.id = %(parent)s AND", "WHERE false AND"),
+    ),
+    "consumed tokens stay": (
+        a_value_waited,
+        without("_COMMIT", "WHERE executions_token.run_id = own.id AND", "WHERE false AND"),
+    ),
+    "waiting tokens are not stored": (a_value_waited, without("_COMMIT", "rows)s -> 'tokens'", "rows)s -> 'none'")),
+    "events numbered without raising the run's head": (
+        a_worker_falls_silent,
+        without("_COMMIT", "head_seq = head_seq + %(events)s,"),
+    ),
+    "events numbered with gaps": (a_value_waited, without("_COMMIT", "own.head_seq - %(events)s +", "own.head_seq +")),
+    "a sweeper blind to lapsed leases": (
+        a_worker_falls_silent,
+        without("_CLAIM _SWEEP", "lease_until < clock_timestamp()", "false"),
+    ),
+    "a sweeper blind to parked runs": (
+        a_worker_is_gone_while_its_run_is_parked,
+        without("_SWEEP", "wake_at <= clock_timestamp()", "false"),
+    ),
+    "a repeated stream is stored again": (a_stream_breaks_off, no_skip),
+    "an unsafe effect is repeated": (an_effect_is_cut_off, unsafe_is_repeated),
+    "a call without a key": (a_call_is_cut_off, a_new_child_each_time),
+}
+
+
+@pytest.mark.parametrize("scenario", sorted({scenario for scenario, _ in MUTANTS.values()}, key=lambda s: s.__name__))
+def test_the_engine_as_it_is_passes(owner: User, stage: Stage, tmp_path: Path, scenario: Scenario) -> None:
+    assert scenario(owner, stage, tmp_path) == []
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_an_engine_without_this_guard_is_caught(
+    owner: User, stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    scenario, mutate = MUTANTS[name]
+    mutate(monkeypatch)
+    assert scenario(owner, stage, tmp_path) != []
