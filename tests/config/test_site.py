@@ -26,3 +26,4 @@ def test_every_page_has_the_same_icon(client: Client, db: None) -> None:
     answer = client.get("/static/taskloom/icon.svg")
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "image/svg+xml"
+    answer.close()

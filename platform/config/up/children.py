@@ -103,7 +103,7 @@ def port_is_free(host: str, port: int) -> bool:
 def _module(name: str, *arguments: str) -> list[str]:
     # -P: whatever lies in the current folder must not be imported by accident.
     # -W: Celery warns of workers that run as root. Whoever starts the platform on their own machine chose that.
-    return [sys.executable, "-P", "-W", "ignore:You're running the worker with superuser", "-m", name, *arguments]
+    return [sys.executable, "-P", "-W", "ignore:You're running", "-m", name, *arguments]
 
 
 def _reason(code: int) -> str:
