@@ -22,7 +22,7 @@ from tests.waiting import wait_until
 from tests.workers import ROOT, environment
 
 ACTIONS = ("exit", "stop", "drop_db")
-AT_ONCE = 12
+AT_ONCE = 8
 ATTEMPTS = 3
 NEVER = "The moment never came"
 # Where a moment cannot come in every shape: those in which it does.

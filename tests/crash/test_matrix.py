@@ -9,7 +9,7 @@ from accounts.models import User
 from tests.crash.cells import cells, try_out
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_a_run_ends_as_if_nothing_had_happened(
     healthy: None,
     owner: User,
