@@ -376,7 +376,10 @@ async def test_a_watcher_of_a_graph_sees_each_run_change_its_status(
     assert {message["data"]["id"] for message in seen} == {str(run.pk)}
     statuses = [message["data"]["status"] for message in seen]
     assert (statuses[0], statuses[-1]) == ("QUEUED", "COMPLETED")
-    assert seqs(message["data"] for message in seen) == sorted({message["data"]["seq"] for message in seen})
+    # None comes twice: the engine takes a run up a moment before it tells so with an event.
+    assert statuses == list(dict.fromkeys(statuses))
+    numbers = seqs(message["data"] for message in seen)
+    assert numbers == sorted(numbers)
     assert await watcher.is_quiet()
 
 
