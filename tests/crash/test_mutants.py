@@ -18,7 +18,7 @@ from executions import services
 from executions.engine import driver, store
 from executions.engine.engine import Engine
 from executions.kinds import FINAL
-from executions.models import GraphExecution
+from executions.models import GraphExecution, NodeExecution
 from tests.drawing import draw
 from tests.executions.conftest import eventually
 from tests.executions.test_engine import output, outputs
@@ -196,6 +196,8 @@ def a_call_is_cut_off(owner: User, stage: Stage, folder: Path) -> list[str]:
     run = start(a_call(owner), owner)
     stage.engine(Forgetful).ring([run.pk])
     eventually(lambda: GraphExecution.objects.filter(parent=run.pk, status__in=FINAL).exists())
+    # The parent has written that it calls: what it commits later would renew the lease.
+    eventually(lambda: NodeExecution.objects.filter(run=run.pk, status="RUNNING").exists())
     lapse(run)
     stage.engine().ring([run.pk])
     return seen(run, {"out": [2.0]})

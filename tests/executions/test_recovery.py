@@ -336,6 +336,8 @@ def test_a_child_that_ends_while_its_parent_has_no_worker_is_found(
     run = start(a_call(owner), owner)
     another_engine(Forgetful).ring([run.pk])
     eventually(lambda: GraphExecution.objects.filter(parent=run.pk, status=Status.COMPLETED).exists())
+    # The parent has written that it calls: what it commits later would renew the lease.
+    eventually(lambda: NodeExecution.objects.filter(run=run.pk, status="RUNNING").exists())
     lapse(run)
     another_engine().ring([run.pk])
     assert outputs(ended(run.pk)) == {"out": [2.0]}
