@@ -22,7 +22,7 @@ from executions.models import GraphExecution, NodeExecution
 from tests.drawing import draw
 from tests.executions.conftest import eventually
 from tests.executions.test_engine import output, outputs
-from tests.executions.test_recovery import Forgetful, Unhurried, a_call, lapse, start
+from tests.executions.test_recovery import Forgetful, Unhurried, a_call, lapse, start, take_over
 from tests.invariants import violations
 
 PATIENCE = 4.0
@@ -169,8 +169,7 @@ def a_stream_breaks_off(owner: User, stage: Stage, folder: Path) -> list[str]:
     run = start(graph, owner)
     stage.engine().ring([run.pk])
     eventually(lambda: len(outputs(run).get("out", [])) >= 4)
-    lapse(run)
-    stage.engine().ring([run.pk])
+    take_over(run, stage.engine())
     return seen(run, {"out": ["x"] * 30})
 
 
