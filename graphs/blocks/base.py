@@ -58,14 +58,12 @@ class Effect(StrEnum):
     PURE     computes: run again freely, no intent is recorded first
     READ     looks at the world: run again
     KEYED    the far side takes `Context.key` as idempotency key: run again with the same key
-    VERIFY   `was_done` can ask the far side: ask first, run again only if it was not done
     UNSAFE   running twice does harm: the outcome after a crash is unknown
     """
 
     PURE = "pure"
     READ = "read"
     KEYED = "keyed"
-    VERIFY = "verifiable"
     UNSAFE = "unsafe"
 
 

@@ -47,7 +47,7 @@ class BodyTooLarge(DomainError):
     """The request body is larger than 10 MB."""
 
     status: ClassVar[int] = 413
-    hint: ClassVar[str] = "Send less in one request; files have an upload of their own."
+    hint: ClassVar[str] = "Send less in one request."
 
 
 class DatabaseUnavailable(Unavailable):
