@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from executions.kinds import EventKind, Status
+from executions.kinds import PARKED, EventKind, Status
 
 if TYPE_CHECKING:
     from executions.engine.batch import Batch
@@ -74,7 +74,7 @@ def _stages(batch: "Batch") -> list[str]:
         "intent": EventKind.NODE_STARTED in told,
         "output": EventKind.NODE_OUTPUT in told,
         "result": batch.node_count > 0,
-        "park": batch.status is Status.WAITING,
+        "park": batch.status in PARKED,
         "release": batch.status is Status.QUEUED,
         "finish": batch.status.is_final,
     }

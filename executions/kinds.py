@@ -27,6 +27,8 @@ class Status(StrEnum):
 
 FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.TERMINATED})
 ACTIVE = frozenset(Status) - FINAL
+# Nobody drives the run: it waits for a time, or for something outside of it.
+PARKED = frozenset({Status.WAITING, Status.REVIEW})
 
 
 class NodeStatus(StrEnum):
@@ -50,6 +52,7 @@ class EventKind(StrEnum):
 
     RUN_QUEUED = "run.queued"
     RUN_STARTED = "run.started"
+    RUN_REVIEW = "run.review"
     RUN_COMPLETED = "run.completed"
     RUN_FAILED = "run.failed"
     RUN_TERMINATED = "run.terminated"

@@ -14,6 +14,7 @@ from executions.kinds import EventKind, NodeStatus, Status
 _EVENT_OF = {
     NodeStatus.RUNNING: EventKind.NODE_STARTED,
     NodeStatus.WAITING: EventKind.NODE_WAITING,
+    NodeStatus.REVIEW: EventKind.NODE_WAITING,
     NodeStatus.COMPLETED: EventKind.NODE_COMPLETED,
     NodeStatus.FAILED: EventKind.NODE_FAILED,
     NodeStatus.TERMINATED: EventKind.NODE_TERMINATED,
@@ -75,6 +76,12 @@ class Batch:
         self.node_error_count += activation.status is NodeStatus.FAILED
         if activation.started_at and activation.ended_at:
             self.node_seconds += (activation.ended_at - activation.started_at).total_seconds()
+
+    def park(self, status: Status, wake_at: datetime | None) -> None:
+        """Nobody needs to drive the run until `wake_at`, or until something happens outside of it."""
+        self.status, self.wake_at = status, wake_at
+        if status is Status.REVIEW:
+            self.events.append(EventRow(EventKind.RUN_REVIEW))
 
     def end(self, status: Status, error_code: str = "", error: str = "") -> None:
         """The run has ended."""

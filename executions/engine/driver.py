@@ -6,9 +6,8 @@ database or a lost lease, makes the driver drop everything: the rows say where a
 """
 
 import asyncio
-import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, cast
@@ -16,22 +15,21 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from core import json
 from core.errors import DomainError
 from executions.engine.assembly import input_of
-from executions.engine.batch import Batch, EventRow
-from executions.engine.history import children_of, outputs_before, restore
+from executions.engine.batch import Batch
+from executions.engine.history import restore
+from executions.engine.journal import Journal, explain
 from executions.engine.plan import Plan
 from executions.engine.rows import Claim, Committed
 from executions.engine.runner import Broken, Called, Emitted, Ended, Mailbox, Poked, run_block
-from executions.engine.state import Activation, Output, RunState
+from executions.engine.state import Activation, RunState
 from executions.engine.store import Store
+from executions.engine.waits import Wait, Waits, outputs_before
 from executions.errors import OverLimit
-from executions.kinds import EventKind, NodeStatus, Status
-from graphs.blocks.base import BlockError, CallGraph, ChildResult, Context, Effect, Suspension
-from graphs.blocks.inputs import check_output, prepare
-
-log = logging.getLogger(__name__)
+from executions.kinds import PARKED, EventKind, NodeStatus, Status
+from graphs.blocks.base import BlockError, CallGraph, Context, Effect, Sleep, Suspension
+from graphs.blocks.inputs import prepare
 
 MAX_ROWS = 500
 MAX_DELAY = 0.05
@@ -39,10 +37,9 @@ STREAM_DELAY = 0.02
 MAX_TASKS = 128
 MAX_BACKLOG = 256
 MAX_CLAIMS = 5
-MAX_ERROR = 10_000
 PARK_AFTER = 1.0
+_END = object()
 UNKNOWN_OUTCOME = "The worker was lost while this ran: whether it took effect is unknown, so it was not repeated"
-_SCALARS = (str, int, float, bool, type(None))
 
 
 class Surroundings(Protocol):
@@ -52,11 +49,11 @@ class Surroundings(Protocol):
     def threads(self) -> Executor:
         """Where plain generators run that do more than compute."""
 
-    async def plan(self, graph_id: UUID, version: int) -> Plan:
-        """The plan of a graph version; raises a `DomainError` when this installation cannot run it."""
+    async def ask(self, claim: Claim, activation: Activation, question: CallGraph) -> Wait:
+        """Ask something outside of the run, or find that it was asked before; returns the wait for the answer."""
 
-    async def start_child(self, claim: Claim, call: CallGraph, trigger_key: str) -> UUID:
-        """Start a run for a node of the claimed run, or find the one that was started with the same key."""
+    async def answers(self, waits: Sequence[Wait]) -> Mapping[str, Any]:
+        """The answers that are there by now, by the id of what was asked."""
 
     def announce(self, claim: Claim, committed: Committed, batch: Batch) -> None:
         """Something was committed."""
@@ -73,26 +70,23 @@ class Driver:
         self._loop = asyncio.get_running_loop()
         self._clock_skew = claim.now - datetime.now(UTC)
         self._state = RunState(plan)
-        self._batch = Batch()
+        self._journal = Journal(claim, self._state, store, self._now)
         self._mailbox = Mailbox()
-        # How often the run was woken by the last look at its row, and by the last look at its children.
+        # How often the run was woken by the last look at its row, and by the last look for answers.
         self._wakes = claim.wakes
         self._wakes_answered = claim.wakes
         self._cancelled = claim.cancelled
         self._drain_until: float | None = None
         self._flushed_at = self._loop.time()
-        self._live: dict[UUID, Activation] = {}
-        self._begun = 0
         self._in_place: list[tuple[Activation, Iterator[Any]]] = []
         self._queued: deque[Activation] = deque()
         self._admitted: list[tuple[Activation, BaseModel]] = []
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
-        self._waiting: dict[UUID, Activation] = {}
-        self._children: dict[UUID, ChildResult] = {}
+        self._waits = Waits()
         self._room_owed = 0
 
     def poke(self) -> None:
-        """A child run may have ended; called from the loop."""
+        """An answer may have come; called from the loop."""
         self._mailbox.put(Poked())
 
     def see(self, wakes: int, *, cancelled: bool) -> None:
@@ -143,17 +137,13 @@ class Driver:
         if self._is_ending and not self._tasks:
             return False
         if self._tasks or self._admitted or self._wakes_soon():
-            if self._admitted or (len(self._batch) and not self._may_linger()):
+            if self._admitted or (len(self._journal) and not self._may_linger()):
                 await self._flush()
             await self._listen()
             return False
-        if self._waiting:
+        if self._waits:
             return await self._park()
-        self._batch.stalled = [
-            {"node_id": str(node_id), "missing": sorted(pins)} for node_id, pins in self._state.stalled().items()
-        ]
-        self._batch.end(Status.COMPLETED)
-        await self._flush()
+        await self._complete()
         return True
 
     # Taking a run up
@@ -161,30 +151,29 @@ class Driver:
     async def _take_up(self) -> None:
         # Each activation that was taken over from another run brought one event.
         if self.claim.head_seq == 1 + self.claim.node_count:
-            self._batch.events.append(EventRow(EventKind.RUN_STARTED))
+            self._journal.tell_run(EventKind.RUN_STARTED)
         if self.claim.fence == 1:
             self._state.start()
             return
         activations = await self._recall()
-        await self._learn_of_children(children_of(activations))
+        self._waits.learn(await self._surroundings.answers(self._waits.unanswered(activations)))
         for activation in activations:
-            if activation.status is NodeStatus.WAITING:
-                self._waiting[activation.id] = activation
-            else:
+            if activation.status is NodeStatus.RUNNING:
                 self._run_again(activation)
+            else:
+                self._waits.restore(activation)
         self._resume_ready()
 
     async def _recall(self) -> list[Activation]:
         """Build the state again from the rows; returns the activations that began and have not ended."""
         activations = restore(self._state, await self._store.history(self.claim.run_id, self._plan.static_nodes))
-        self._live = {activation.id: activation for activation in activations}
-        self._begun = self.claim.node_count + len(activations)
+        self._journal.restore(activations)
         return activations
 
     def _run_again(self, activation: Activation) -> None:
         """The worker that ran this activation is gone."""
         if activation.node.block.effect is Effect.UNSAFE:
-            self._fail(activation, BlockError(UNKNOWN_OUTCOME))
+            self._journal.fail(activation, BlockError(UNKNOWN_OUTCOME))
             return
         activation.attempt += 1
         activation.skip = activation.output_count - outputs_before(activation)
@@ -201,7 +190,7 @@ class Driver:
                 self._dispatch(self._state.ready.popleft())
             elif self._is_ending or not self._admit():
                 break
-            if len(self._batch) >= MAX_ROWS or self._loop.time() - self._flushed_at > MAX_DELAY:
+            if self._is_commit_due():
                 await self._flush()
                 if self._is_ending:
                     return
@@ -217,6 +206,9 @@ class Driver:
     def _backlog(self) -> int:
         return len(self._state.ready) + len(self._queued)
 
+    def _is_commit_due(self) -> bool:
+        return len(self._journal) >= MAX_ROWS or self._loop.time() - self._flushed_at > MAX_DELAY
+
     def _may_linger(self) -> bool:
         """Whether more is likely to come soon that can share the commit."""
         return bool(self._tasks) and self._loop.time() - self._flushed_at < STREAM_DELAY
@@ -225,23 +217,11 @@ class Driver:
         if not activation.node.runs_in_place:
             self._queued.append(activation)
             return
-        self._begin(activation)
+        self._journal.begin(activation)
         block_input = self._prepare(activation)
         if block_input is not None:
             emissions = activation.node.block.run(block_input, self._context(activation))
             self._in_place.append((activation, cast(Iterator[Any], emissions)))
-
-    def _begin(self, activation: Activation) -> None:
-        """Consume the activation's values, unless it had begun before."""
-        if activation.started_at is None:
-            if self._begun >= self.claim.node_budget:
-                node, times = self._state.busiest()
-                message = f"The run began {self._begun} activations, its budget; {times} of {node.block.name} {node.id}"
-                raise OverLimit("node_budget_exceeded", message)
-            self._begun += 1
-            activation.started_at = self._now()
-            self._live[activation.id] = activation
-            self._state.begin(activation)
 
     def _prepare(self, activation: Activation) -> BaseModel | None:
         """The block's input, or None when the values do not fit, which fails the activation."""
@@ -251,134 +231,77 @@ class Driver:
                 activation.input_data = input_of(activation, self.claim.inputs, self.claim.nodes_input_masks)
             return prepare(activation.node.block, activation.input_data)
         except (BlockError, DomainError) as error:
-            self._fail(activation, error)
+            self._journal.fail(activation, error)
             return None
 
     def _advance(self) -> None:
-        """Take one emission of the block that runs in place."""
+        """Let the last block that runs in place go on, until it ends or what it gave is enough for now."""
         activation, emissions = self._in_place[-1]
-        try:
-            emission = next(emissions)
-        except StopIteration:
-            self._in_place.pop()
-            self._complete(activation)
-        # A block is foreign code: whatever it raises is its node's failure, not the worker's.
-        except Exception as error:
-            self._in_place.pop()
-            self._fail(activation, error)
-        else:
+        while self._backlog < MAX_BACKLOG and not self._is_commit_due():
+            try:
+                emission = next(emissions, _END)
+            # A block is foreign code: whatever it raises is its node's failure, not the worker's.
+            except Exception as error:
+                self._in_place.pop()
+                self._journal.fail(activation, error)
+                return
+            if emission is _END:
+                self._in_place.pop()
+                self._journal.complete(activation)
+                return
             if isinstance(emission, Suspension):
                 self._in_place.pop()
                 self._suspend(activation, emission)
-            elif not self._accept(activation, emission):
+                return
+            if not self._accept(activation, emission):
                 self._in_place.pop()
+                return
+
+    def _accept(self, activation: Activation, emission: Any) -> bool:
+        """Take what a block yielded; whether the block may go on."""
+        try:
+            self._journal.accept(activation, emission)
+        except (BlockError, DomainError) as error:
+            self._journal.fail(activation, error)
+            return False
+        return True
 
     def _admit(self) -> bool:
         """Record the intents of as many queued activations as may run now; whether something became ready by it."""
         while self._queued and len(self._tasks) + len(self._admitted) - self._mailbox.blocked < MAX_TASKS:
             activation = self._queued.popleft()
-            self._begin(activation)
+            self._journal.begin(activation)
             block_input = self._prepare(activation)
             if block_input is not None:
-                self._batch.tell(activation)
+                self._journal.tell(activation)
                 self._admitted.append((activation, block_input))
         return bool(self._state.ready)
 
-    # What blocks give
-
-    def _accept(self, activation: Activation, emission: Any) -> bool:
-        """Take one (pin, value) pair; whether the block may go on."""
-        try:
-            pin, value = _pair(emission)
-            check_output(activation.node.block, pin, value)
-            if activation.skip:
-                activation.skip -= 1
-            else:
-                self._give(activation, pin, value)
-        except (BlockError, DomainError) as error:
-            self._fail(activation, error)
-            return False
-        return True
-
-    def _give(self, activation: Activation, pin: str, value: Any) -> None:
-        encoded = json.encode(value)
-        # Behind this pin everybody sees what the row holds, not an object that the block may still change.
-        seen = value if type(value) in _SCALARS else json.decode(encoded)
-        output = Output(activation.output_count, pin, seen, encoded)
-        self._state.emit(activation, output)
-        self._batch.add_output(activation, output)
-
-    def _complete(self, activation: Activation) -> None:
-        activation.status = NodeStatus.COMPLETED
-        self._close(activation)
-
-    def _fail(self, activation: Activation, error: BaseException) -> None:
-        if not isinstance(error, (BlockError, DomainError)):
-            log.warning("%s failed in run %s", activation.node.block.name, self.claim.run_id, exc_info=error)
-        activation.error = _explain(error)
-        activation.status = NodeStatus.FAILED
-        self._give(activation, "error", activation.error)
-        self._close(activation)
-
-    def _retry_or_fail(self, activation: Activation, error: BaseException) -> None:
-        """Wait for the next attempt if the node's policy has one left; the outputs so far stay given."""
-        pause = activation.node.policy.retry.pause_after(activation.attempt)
-        if pause is None:
-            self._fail(activation, error)
-            return
-        until = self._now() + timedelta(seconds=pause)
-        wait = {"until": until.isoformat(), "retry": _explain(error), "outputs": outputs_before(activation)}
-        self._wait_for(activation, wait)
-
-    def _close(self, activation: Activation) -> None:
-        activation.ended_at = self._now()
-        self._live.pop(activation.id, None)
-        self._batch.finish(activation)
-        for moved in self._state.close(activation):
-            self._batch.note(moved)
-
-    def _suspend(self, activation: Activation, suspension: Suspension) -> None:
-        if isinstance(suspension, CallGraph):
-            self._batch.tell(activation)
-            self._tasks[activation.id] = self._loop.create_task(self._call(activation, suspension))
-        else:
-            until = self._now() + timedelta(seconds=max(0.0, suspension.seconds))
-            self._wait_for(activation, {"until": until.isoformat(), "outputs": activation.output_count})
-
-    async def _call(self, activation: Activation, call: CallGraph) -> None:
-        """Start a child run; the key makes a second start find the first."""
-        key = f"{self.claim.run_id}:{activation.node.id}:{activation.ordinal}:{len(activation.waits)}"
-        try:
-            self._mailbox.put(Called(activation, await self._surroundings.start_child(self.claim, call, key)))
-        except DomainError as error:
-            self._mailbox.put(Ended(activation, error=error))
-        # Not the block's failure: the driver gives the run up, and whoever claims it next calls again.
-        except Exception as error:
-            self._mailbox.put(Broken(error))
-
-    def _wait_for(self, activation: Activation, wait: dict[str, Any]) -> None:
-        activation.waits.append(wait)
-        activation.status = NodeStatus.WAITING
-        self._waiting[activation.id] = activation
-        self._batch.tell(activation)
-
-    # Waiting
+    # What blocks that run beside the driver give
 
     async def _listen(self) -> None:
         """Wait for blocks, timers and pokes, and take up what they bring."""
         emissions = 0
         for message in await self._mailbox.take(self._patience()):
-            if isinstance(message, Broken):
-                raise message.error
-            emissions += isinstance(message, Emitted)
-            await self._receive(message)
+            match message:
+                case Broken():
+                    raise message.error
+                case Poked():
+                    await self._look_for_answers()
+                case Emitted(activation, emission, attempt):
+                    emissions += 1
+                    is_current = not activation.is_closed and attempt == activation.attempt
+                    if is_current and not self._accept(activation, emission):
+                        self._tasks[activation.id].cancel()
+                case Called() | Ended():
+                    await self._settle(message)
         self._room_owed += emissions
         self._resume_ready()
 
     def _patience(self) -> float | None:
         """How long to wait for a message before there is something else to do; None is for ever."""
-        limits = [(until - self._now()).total_seconds() for until in self._alarms()]
-        if len(self._batch):
+        limits = [(until - self._now()).total_seconds() for until in self._waits.alarms()]
+        if len(self._journal):
             limits.append(STREAM_DELAY)
         if self._drain_until is not None:
             limits.append(self._drain_until - self._loop.time())
@@ -386,76 +309,92 @@ class Driver:
             limits.append((self.claim.deadline_at - self._now()).total_seconds())
         return max(0.0, min(limits)) if limits else None
 
-    async def _receive(self, message: Emitted | Ended | Called | Poked) -> None:
-        if isinstance(message, Poked):
-            await self._look_at_children()
-            return
+    async def _settle(self, message: Ended | Called) -> None:
         activation = message.activation
-        if isinstance(message, Emitted):
-            if activation.is_closed or message.attempt != activation.attempt:
-                return
-            if not self._accept(activation, message.emission):
-                self._tasks[activation.id].cancel()
-            return
         self._tasks.pop(activation.id, None)
         if activation.is_closed:
             return
         if isinstance(message, Called):
-            self._wait_for(activation, {"child": str(message.run_id), "outputs": activation.output_count})
+            self._wait(activation, message.wait)
             if self.claim.fence > 1:
-                # A child that was called before the worker was lost may have ended since: nobody tells of it again.
-                await self._look_at_children()
+                # What was asked before the worker was lost may have been answered since: nobody tells of it again.
+                await self._look_for_answers()
         elif message.suspension is not None:
             self._suspend(activation, message.suspension)
         elif message.error is not None:
             self._retry_or_fail(activation, message.error)
         else:
-            self._complete(activation)
+            self._journal.complete(activation)
 
-    async def _look_at_children(self) -> None:
+    def _retry_or_fail(self, activation: Activation, error: BaseException) -> None:
+        """Wait for the next attempt if the node's policy has one left; the outputs so far stay given."""
+        pause = activation.node.policy.retry.pause_after(activation.attempt)
+        if pause is None:
+            self._journal.fail(activation, error)
+        else:
+            self._pause(activation, pause, retry=explain(error), outputs=outputs_before(activation))
+
+    # Waiting
+
+    def _suspend(self, activation: Activation, suspension: Suspension) -> None:
+        if isinstance(suspension, Sleep):
+            self._pause(activation, max(0.0, suspension.seconds), outputs=activation.output_count)
+        else:
+            self._journal.tell(activation)
+            self._tasks[activation.id] = self._loop.create_task(self._ask(activation, suspension))
+
+    async def _ask(self, activation: Activation, question: CallGraph) -> None:
+        try:
+            self._mailbox.put(Called(activation, await self._surroundings.ask(self.claim, activation, question)))
+        except DomainError as error:
+            self._mailbox.put(Ended(activation, error=error))
+        # Not the block's failure: the driver gives the run up, and whoever claims it next asks again.
+        except Exception as error:
+            self._mailbox.put(Broken(error))
+
+    def _pause(self, activation: Activation, seconds: float, **why: Any) -> None:
+        until = self._now() + timedelta(seconds=seconds)
+        self._wait(activation, {"until": until.isoformat(), **why})
+
+    def _wait(self, activation: Activation, wait: Wait) -> None:
+        self._waits.add(activation, wait)
+        self._journal.tell(activation)
+
+    async def _look_for_answers(self) -> None:
         self._wakes_answered = self._wakes
-        await self._learn_of_children(children_of(list(self._waiting.values())))
-
-    async def _learn_of_children(self, run_ids: list[UUID]) -> None:
-        unknown = [run_id for run_id in run_ids if run_id not in self._children]
-        for row in await self._store.finished(unknown) if unknown else []:
-            plan = await self._surroundings.plan(row["graph_id"], row["graph_version"])
-            outputs = await self._store.outputs_of(row["id"], plan.output_nodes)
-            self._children[row["id"]] = ChildResult(row["id"], row["status"], tuple(outputs), row["error"])
+        open_questions = self._waits.open_questions()
+        if open_questions:
+            self._waits.learn(await self._surroundings.answers(open_questions))
 
     def _resume_ready(self) -> None:
         """Run on the activations whose wait is over."""
-        now = self._now()
-        for activation in list(self._waiting.values()):
-            wait = activation.waits[-1]
-            over = UUID(wait["child"]) in self._children if "child" in wait else _time(wait["until"]) <= now
-            if over:
-                del self._waiting[activation.id]
-                activation.status = NodeStatus.RUNNING
-                activation.attempt += "retry" in wait
-                activation.skip = activation.output_count - outputs_before(activation)
-                self._batch.note(activation)
-                self._dispatch(activation)
-
-    def _alarms(self) -> list[datetime]:
-        return [_time(a.waits[-1]["until"]) for a in self._waiting.values() if "until" in a.waits[-1]]
+        for activation in self._waits.take_over(self._now()):
+            self._journal.note(activation)
+            self._dispatch(activation)
 
     def _wakes_soon(self) -> bool:
-        return any((until - self._now()).total_seconds() < PARK_AFTER for until in self._alarms())
+        return any((until - self._now()).total_seconds() < PARK_AFTER for until in self._waits.alarms())
 
     # Letting go
 
+    async def _complete(self) -> None:
+        batch = self._journal.batch
+        batch.stalled = [
+            {"node_id": str(node_id), "missing": sorted(pins)} for node_id, pins in self._state.stalled().items()
+        ]
+        batch.end(Status.COMPLETED)
+        await self._flush()
+
     async def _park(self) -> bool:
         """Give the worker free until something happens; false when it happened meanwhile."""
-        self._batch.status = Status.WAITING
-        alarms = self._alarms()
+        alarms = self._waits.alarms()
         if self.claim.deadline_at is not None:
             alarms.append(self.claim.deadline_at)
-        self._batch.wake_at = min(alarms, default=None)
+        self._journal.batch.park(self._waits.parked_as(), min(alarms, default=None))
         committed = await self._flush()
-        if committed.status is Status.WAITING:
+        if committed.status in PARKED:
             return True
-        await self._look_at_children()
+        await self._look_for_answers()
         self._resume_ready()
         return False
 
@@ -463,7 +402,7 @@ class Driver:
         """Hand the run to whoever claims it next; what is still under way will be run again."""
         await self._abandon_tasks()
         self._admitted.clear()
-        self._batch.status = Status.QUEUED
+        self._journal.batch.status = Status.QUEUED
         await self._flush()
 
     async def _break_off(self, status: Status, error_code: str = "", error: str = "") -> None:
@@ -471,11 +410,8 @@ class Driver:
         await self._abandon_tasks()
         self._admitted.clear()
         self._in_place.clear()
-        for activation in list(self._live.values()):
-            activation.status = NodeStatus.TERMINATED
-            activation.ended_at = self._now()
-            self._batch.finish(activation)
-        self._batch.end(status, error_code, error)
+        self._journal.terminate_open()
+        self._journal.batch.end(status, error_code, error)
         await self._flush()
 
     async def _abandon_tasks(self) -> None:
@@ -488,11 +424,10 @@ class Driver:
 
     async def _flush(self) -> Committed:
         """Commit everything decided so far, then start the blocks whose intents it recorded."""
-        batch, self._batch = self._batch, Batch()
-        self._tell_of_unfinished(batch)
-        batch.tokens, self._state.new_tokens = self._state.new_tokens, []
-        batch.spent, self._state.spent_tokens = self._state.spent_tokens, []
-        committed = await self._store.commit(self.claim, self._wakes_answered, batch)
+        for activation, _ in self._in_place:
+            if not activation.stored:
+                self._journal.tell(activation)
+        committed, batch = await self._journal.commit(self._wakes_answered)
         self._flushed_at = self._loop.time()
         self._surroundings.announce(self.claim, committed, batch)
         self.see(committed.wakes, cancelled=committed.cancelled)
@@ -502,17 +437,6 @@ class Driver:
                 run_block(activation, block_input, self._context(activation), self._mailbox, self._surroundings.threads)
             )
         return committed
-
-    def _tell_of_unfinished(self, batch: Batch) -> None:
-        """Blocks under way must have rows, and whoever watches sees their outputs."""
-        for activation, _ in self._in_place:
-            if not activation.stored:
-                batch.tell(activation)
-        for activation in {activation.id: activation for activation, _ in batch.outputs}.values():
-            if activation.status is NodeStatus.RUNNING and activation.stored:
-                batch.tell_output(activation)
-
-    # Small things
 
     def _now(self) -> datetime:
         """The time by the database's clock."""
@@ -526,32 +450,6 @@ class Driver:
             node_id=activation.node.id,
             key=f"{self.claim.run_id}:{activation.node.id}:{activation.ordinal}",
             attempt=activation.attempt,
-            answers=tuple(
-                self._children[UUID(wait["child"])] if "child" in wait else None
-                for wait in activation.waits
-                if "retry" not in wait
-            ),
+            answers=self._waits.answers_of(activation),
             time_zone=self.claim.time_zone,
         )
-
-
-def _pair(emission: Any) -> tuple[str, Any]:
-    """The emission as (pin, value); raises `BlockError` when it is none, or when the block says it failed."""
-    match emission:
-        case ("error", message):
-            raise BlockError(str(message))
-        case (str(pin), value):
-            return pin, value
-        case _:
-            raise BlockError(f"Blocks yield (pin, value) pairs, not {emission!r:.80}")
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
-def _explain(error: BaseException) -> str:
-    """The message for the `error` pin: short enough to store, and storable."""
-    known = isinstance(error, (BlockError, DomainError)) and str(error)
-    text = str(error) if known else f"{type(error).__name__}: {error}"
-    return text[:MAX_ERROR].replace("\0", "").encode("utf-8", "replace").decode()

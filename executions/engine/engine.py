@@ -11,15 +11,13 @@ import random
 import socket
 import threading
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any
 from uuid import UUID
 
 import uvloop
-from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import connection
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
@@ -27,12 +25,16 @@ from core import http
 from core.errors import DomainError
 from core.hints import Hints
 from core.ids import uuid7
-from executions import events, services
+from executions import events
+from executions.engine.answers import Answers
 from executions.engine.batch import Batch
 from executions.engine.driver import Driver
+from executions.engine.in_thread import in_thread
 from executions.engine.plan import Plan, compile_plan
 from executions.engine.rows import Claim, Committed
+from executions.engine.state import Activation
 from executions.engine.store import Store
+from executions.engine.waits import Wait
 from executions.errors import Fenced
 from executions.failpoints import failpoint
 from executions.kinds import Status
@@ -41,9 +43,6 @@ from graphs.blocks.registry import BLOCKS
 from graphs.services import load_definition
 
 log = logging.getLogger(__name__)
-
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
 
 MAX_PLANS = 1000
 LOOK_SECONDS = 1.0
@@ -62,6 +61,7 @@ class Engine:
         self._loop = uvloop.new_event_loop()
         self._hints = Hints(self._loop)
         self._store = Store(self.owner, settings.DB_POOL_SIZE)
+        self._answers = Answers(self._store, self.plan, self._accept)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._drivers: dict[UUID, Driver] = {}
         self._driving: dict[UUID, asyncio.Task[None]] = {}
@@ -170,28 +170,20 @@ class Engine:
         """The plan of a graph version; raises a `DomainError` when this installation cannot run it."""
         key = (graph_id, version)
         if key not in self._plans:
-            definition = await _in_thread(load_definition)(graph_id, version)
+            definition = await in_thread(load_definition)(graph_id, version)
             self._plans[key] = compile_plan(definition, BLOCKS.get)
             if len(self._plans) > MAX_PLANS:
                 self._plans.popitem(last=False)
         self._plans.move_to_end(key)
         return self._plans[key]
 
-    async def start_child(self, claim: Claim, call: CallGraph, trigger_key: str) -> UUID:
-        """Start a run for a node of the claimed run, or find the one that was started with the same key."""
-        run = await _in_thread(services.start_run)(
-            call.graph_id,
-            call.graph_version,
-            user_id=claim.user_id,
-            inputs=dict(call.inputs),
-            nodes_input_masks=dict(call.nodes_input_masks),
-            parent_id=claim.run_id,
-            trigger_key=trigger_key,
-            ring=False,
-        )
-        failpoint("child.after_start")
-        self._accept([run.id])
-        return run.id
+    async def ask(self, claim: Claim, activation: Activation, question: CallGraph) -> Wait:
+        """Ask something outside of the run, or find that it was asked before; returns the wait for the answer."""
+        return await self._answers.ask(claim, activation, question)
+
+    async def answers(self, waits: Sequence[Wait]) -> dict[str, Any]:
+        """The answers that are there by now, by the id of what was asked."""
+        return await self._answers.find(waits)
 
     def announce(self, claim: Claim, committed: Committed, batch: Batch) -> None:
         """Tell whoever watches, and the parent run if it now has something to look at."""
@@ -241,15 +233,3 @@ class Engine:
                     )
             except OperationalError as error:
                 log.warning("The sweep failed: %s", error)
-
-
-def _in_thread(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, Awaitable[_Result]]:
-    """Call a synchronous service in a thread, giving its database connection back."""
-
-    def call(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
-        try:
-            return function(*arguments, **named)
-        finally:
-            connection.close()
-
-    return sync_to_async(call, thread_sensitive=False)

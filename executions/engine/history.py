@@ -1,7 +1,6 @@
 """Building a run's state again from what it left in rows. Pure."""
 
 from typing import Any
-from uuid import UUID
 
 from executions.engine.plan import Plan
 from executions.engine.rows import History
@@ -19,16 +18,6 @@ def restore(state: RunState, history: History) -> list[Activation]:
     state.start()
     state.restore_tokens((_token(state.plan, row), row["pin"], row["value"]) for row in history.tokens)
     return [activation for activation in activations.values() if not activation.is_closed]
-
-
-def outputs_before(activation: Activation) -> int:
-    """How many outputs the activation had given when it last began to wait: those its block will not yield again."""
-    return int(activation.waits[-1]["outputs"]) if activation.waits else 0
-
-
-def children_of(activations: list[Activation]) -> list[UUID]:
-    """The child runs that the activations called so far."""
-    return [UUID(wait["child"]) for activation in activations for wait in activation.waits if "child" in wait]
 
 
 def _activation(plan: Plan, row: dict[str, Any]) -> Activation:

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from uuid import UUID
 
 from pydantic import BaseModel
 
 from executions.engine.state import Activation
+from executions.engine.waits import Wait
 from executions.failpoints import failpoint
 from graphs.blocks.base import BlockError, Context, Emission, Suspension
 
@@ -33,10 +33,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """The child run that a block asked for exists."""
+    """What a block asked for was asked, and its activation waits from now on."""
 
     activation: Activation
-    run_id: UUID
+    wait: Wait
 
 
 @dataclass(frozen=True, slots=True)

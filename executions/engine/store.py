@@ -22,7 +22,7 @@ from executions.engine.batch import Batch
 from executions.engine.rows import Claim, Committed, History
 from executions.errors import Fenced
 from executions.failpoints import around_commit, failpoint
-from executions.kinds import Status
+from executions.kinds import PARKED, Status
 
 # Queued runs, parked ones whose time has come, those whose worker fell silent, and those that this process let slip.
 _CLAIMABLE = """
@@ -49,10 +49,10 @@ RETURNING id AS run_id, fence, graph_id, graph_version, user_id, parent_id, inpu
 _COMMIT = """
 WITH own AS (
     UPDATE executions_graphexecution SET
-        status = CASE WHEN %(status)s = 'WAITING' AND (wakes <> %(wakes)s OR cancel_requested_at IS NOT NULL)
+        status = CASE WHEN %(parks)s AND (wakes <> %(wakes)s OR cancel_requested_at IS NOT NULL)
                  THEN 'RUNNING' ELSE %(status)s END,
         lease_until = CASE WHEN %(status)s = 'RUNNING'
-                             OR %(status)s = 'WAITING' AND (wakes <> %(wakes)s OR cancel_requested_at IS NOT NULL)
+                             OR %(parks)s AND (wakes <> %(wakes)s OR cancel_requested_at IS NOT NULL)
                       THEN clock_timestamp() + make_interval(secs => %(lease)s) END,
         wake_at = %(wake_at)s::timestamptz,
         ended_at = CASE WHEN %(status)s IN ('COMPLETED', 'FAILED', 'TERMINATED') THEN clock_timestamp() END,
@@ -99,9 +99,9 @@ WITH own AS (
 ), parent AS (
     UPDATE executions_graphexecution AS p SET
         wakes = p.wakes + 1,
-        status = CASE WHEN p.status = 'WAITING' THEN 'QUEUED' ELSE p.status END,
-        queued_at = CASE WHEN p.status = 'WAITING' THEN clock_timestamp() ELSE p.queued_at END,
-        wake_at = CASE WHEN p.status = 'WAITING' THEN NULL ELSE p.wake_at END
+        status = CASE WHEN p.status IN ('WAITING', 'REVIEW') THEN 'QUEUED' ELSE p.status END,
+        queued_at = CASE WHEN p.status IN ('WAITING', 'REVIEW') THEN clock_timestamp() ELSE p.queued_at END,
+        wake_at = CASE WHEN p.status IN ('WAITING', 'REVIEW') THEN NULL ELSE p.wake_at END
     FROM own
     WHERE p.id = %(parent)s AND own.status IN ('COMPLETED', 'FAILED', 'TERMINATED')
         AND p.status NOT IN ('COMPLETED', 'FAILED', 'TERMINATED')
@@ -227,6 +227,7 @@ class Store:
             "rows": Jsonb(batch.document(), dumps=_as_is),
             "events": len(batch.events),
             "status": batch.status.value,
+            "parks": batch.status in PARKED,
             "wake_at": batch.wake_at,
             "error_code": batch.error_code,
             "error": batch.error,

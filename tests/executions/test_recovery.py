@@ -17,7 +17,9 @@ from accounts.models import User
 from executions import services
 from executions.engine.engine import Engine
 from executions.engine.rows import Claim
+from executions.engine.state import Activation
 from executions.engine.store import Store
+from executions.engine.waits import Wait
 from executions.kinds import Status
 from executions.models import Event, GraphExecution, NodeExecution
 from graphs.blocks.base import CallGraph
@@ -303,21 +305,21 @@ def test_a_trigger_key_starts_one_run(owner: User) -> None:
 class Unhurried(Engine):
     """An engine that tells a run of its child only when the child has ended."""
 
-    async def start_child(self, claim: Claim, call: CallGraph, trigger_key: str) -> UUID:
+    async def ask(self, claim: Claim, activation: Activation, question: CallGraph) -> Wait:
         """Start the child once the parent has committed that it runs, and let it end first."""
         await asyncio.sleep(0.1)
-        run_id = await super().start_child(claim, call, trigger_key)
-        while run_id in self._driving:
+        wait = await super().ask(claim, activation, question)
+        while UUID(wait["child"]) in self._driving:
             await asyncio.sleep(0.001)
-        return run_id
+        return wait
 
 
 class Forgetful(Engine):
     """An engine that never hears that its child was started."""
 
-    async def start_child(self, claim: Claim, call: CallGraph, trigger_key: str) -> UUID:
+    async def ask(self, claim: Claim, activation: Activation, question: CallGraph) -> Wait:
         """Start it and wait for ever."""
-        await super().start_child(claim, call, trigger_key)
+        await super().ask(claim, activation, question)
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -327,12 +329,12 @@ class Unlucky(Engine):
 
     is_unlucky = True
 
-    async def start_child(self, claim: Claim, call: CallGraph, trigger_key: str) -> UUID:
+    async def ask(self, claim: Claim, activation: Activation, question: CallGraph) -> Wait:
         """Fail once."""
         if self.is_unlucky:
             self.is_unlucky = False
             raise OperationalError("gone")
-        return await super().start_child(claim, call, trigger_key)
+        return await super().ask(claim, activation, question)
 
 
 def a_call(owner: User) -> Drawn:

@@ -1,0 +1,149 @@
+"""What the blocks of a run gave, recorded for the next commit; and that commit.
+
+Between two commits everything is in memory only: when a commit fails, the driver drops it all, and whoever claims the
+run next runs those blocks again.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from core import json
+from core.errors import DomainError
+from executions.engine.batch import Batch, EventRow
+from executions.engine.rows import Claim, Committed
+from executions.engine.state import Activation, Output, RunState
+from executions.engine.store import Store
+from executions.errors import OverLimit
+from executions.kinds import EventKind, NodeStatus
+from graphs.blocks.base import BlockError
+from graphs.blocks.inputs import check_output
+
+log = logging.getLogger(__name__)
+
+MAX_ERROR = 10_000
+_SCALARS = (str, int, float, bool, type(None))
+
+
+class Journal:
+    """Records what becomes of a run's activations, and commits it. `now` tells the time by the database's clock."""
+
+    def __init__(self, claim: Claim, state: RunState, store: Store, now: Callable[[], datetime]) -> None:
+        self._claim = claim
+        self._state = state
+        self._store = store
+        self._now = now
+        self._begun = 0
+        self._open: dict[UUID, Activation] = {}
+        self.batch = Batch()
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    def restore(self, activations: list[Activation]) -> None:
+        """These began before this claim and have not ended."""
+        self._open = {activation.id: activation for activation in activations}
+        self._begun = self._claim.node_count + len(activations)
+
+    def begin(self, activation: Activation) -> None:
+        """Consume the activation's values, unless it had begun before; raises `OverLimit` beyond the budget."""
+        if activation.started_at is None:
+            if self._begun >= self._claim.node_budget:
+                node, times = self._state.busiest()
+                message = f"The run began {self._begun} activations, its budget; {times} of {node.block.name} {node.id}"
+                raise OverLimit("node_budget_exceeded", message)
+            self._begun += 1
+            activation.started_at = self._now()
+            self._open[activation.id] = activation
+            self._state.begin(activation)
+
+    def accept(self, activation: Activation, emission: Any) -> None:
+        """Record what a block yielded; raises `BlockError` or `DomainError` when it cannot be taken."""
+        pin, value = _pair(emission)
+        check_output(activation.node.block, pin, value)
+        if activation.skip:
+            activation.skip -= 1
+        else:
+            self._give(activation, pin, value)
+
+    def complete(self, activation: Activation) -> None:
+        """The activation has ended well."""
+        activation.status = NodeStatus.COMPLETED
+        self._close(activation)
+
+    def fail(self, activation: Activation, error: BaseException) -> None:
+        """The activation has failed; what it had given stays given, and the message follows on its error pin."""
+        if not isinstance(error, (BlockError, DomainError)):
+            log.warning("%s failed in run %s", activation.node.block.name, self._claim.run_id, exc_info=error)
+        activation.error = explain(error)
+        activation.status = NodeStatus.FAILED
+        self._give(activation, "error", activation.error)
+        self._close(activation)
+
+    def terminate_open(self) -> None:
+        """The run ends before its time: so does all that began in it."""
+        for activation in self._open.values():
+            activation.status = NodeStatus.TERMINATED
+            activation.ended_at = self._now()
+            self.batch.finish(activation)
+        self._open.clear()
+
+    def tell(self, activation: Activation) -> None:
+        """The activation's row has changed, and whoever watches shall see it."""
+        self.batch.tell(activation)
+
+    def note(self, activation: Activation) -> None:
+        """The activation's row has changed."""
+        self.batch.note(activation)
+
+    def tell_run(self, kind: EventKind) -> None:
+        """Whoever watches shall see this of the run."""
+        self.batch.events.append(EventRow(kind))
+
+    async def commit(self, wakes: int) -> tuple[Committed, Batch]:
+        """Commit what was recorded since the last time; `wakes` is how often the run was woken when it was decided.
+
+        Raises `Fenced` when the run belongs to another by now.
+        """
+        batch, self.batch = self.batch, Batch()
+        for activation in {activation.id: activation for activation, _ in batch.outputs}.values():
+            if activation.status is NodeStatus.RUNNING and activation.stored:
+                batch.tell_output(activation)
+        batch.tokens, self._state.new_tokens = self._state.new_tokens, []
+        batch.spent, self._state.spent_tokens = self._state.spent_tokens, []
+        return await self._store.commit(self._claim, wakes, batch), batch
+
+    def _give(self, activation: Activation, pin: str, value: Any) -> None:
+        encoded = json.encode(value)
+        # Behind this pin everybody sees what the row holds, not an object that the block may still change.
+        seen = value if type(value) in _SCALARS else json.decode(encoded)
+        output = Output(activation.output_count, pin, seen, encoded)
+        self._state.emit(activation, output)
+        self.batch.add_output(activation, output)
+
+    def _close(self, activation: Activation) -> None:
+        activation.ended_at = self._now()
+        self._open.pop(activation.id, None)
+        self.batch.finish(activation)
+        for moved in self._state.close(activation):
+            self.batch.note(moved)
+
+
+def explain(error: BaseException) -> str:
+    """The message for the `error` pin: short enough to store, and storable."""
+    known = isinstance(error, (BlockError, DomainError)) and str(error)
+    text = str(error) if known else f"{type(error).__name__}: {error}"
+    return text[:MAX_ERROR].replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _pair(emission: Any) -> tuple[str, Any]:
+    """The emission as (pin, value); raises `BlockError` when it is none, or when the block says it failed."""
+    match emission:
+        case ("error", message):
+            raise BlockError(str(message))
+        case (str(pin), value):
+            return pin, value
+        case _:
+            raise BlockError(f"Blocks yield (pin, value) pairs, not {emission!r:.80}")

@@ -1,0 +1,106 @@
+"""What the activations of a run wait for: a time, or an answer from outside of the run. Pure.
+
+An activation's `waits` list all of it, the last one open while it waits. Each is stored as JSON, with the number of
+`outputs` that the block had given by then:
+
+    {"until": time}                     a pause that the block asked for
+    {"until": time, "retry": message}   a pause before the next attempt, after this failure
+    {"child": id}                       the end of another run
+    {"review": id}                      the decision of a person; with "gate": true, whether the block may run at all
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from executions.engine.state import Activation
+from executions.kinds import NodeStatus, Status
+
+Wait = dict[str, Any]
+
+QUESTIONS = ("child", "review")
+
+
+def outputs_before(activation: Activation) -> int:
+    """How many outputs the activation had given when it last began to wait: those its block will not yield again."""
+    return int(activation.waits[-1]["outputs"]) if activation.waits else 0
+
+
+def question_of(wait: Wait) -> str | None:
+    """The id of what is asked outside, or None for a pause."""
+    return next((wait[kind] for kind in QUESTIONS if kind in wait), None)
+
+
+class Waits:
+    """The activations of one run that wait, and the answers that came so far."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Any, Activation] = {}
+        self._answers: dict[str, Any] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, activation: Activation, wait: Wait) -> None:
+        """The activation begins to wait."""
+        activation.waits.append(wait)
+        activation.status = NodeStatus.REVIEW if "review" in wait else NodeStatus.WAITING
+        self._waiting[activation.id] = activation
+
+    def restore(self, activation: Activation) -> None:
+        """An activation was waiting when its run was last driven."""
+        self._waiting[activation.id] = activation
+
+    def open_questions(self) -> list[Wait]:
+        """The waits whose answer is not known."""
+        return self.unanswered(self._waiting.values())
+
+    def unanswered(self, activations: Iterable[Activation]) -> list[Wait]:
+        """Everything the activations ever asked outside, unless the answer is known."""
+        asked = (wait for activation in activations for wait in activation.waits if question_of(wait) is not None)
+        return [wait for wait in asked if question_of(wait) not in self._answers]
+
+    def learn(self, answers: Mapping[str, Any]) -> None:
+        """Answers came, by the id of what was asked."""
+        self._answers.update(answers)
+
+    def take_over(self, now: datetime) -> list[Activation]:
+        """The activations whose wait is over; they wait no more and run again."""
+        over = [activation for activation in self._waiting.values() if self._is_over(activation.waits[-1], now)]
+        for activation in over:
+            del self._waiting[activation.id]
+            activation.status = NodeStatus.RUNNING
+            activation.attempt += "retry" in activation.waits[-1]
+            activation.skip = activation.output_count - outputs_before(activation)
+        return over
+
+    def answers_of(self, activation: Activation) -> tuple[Any, ...]:
+        """The answers to what the block asked so far, in its order; None for a pause."""
+        return tuple(
+            self._answers.get(question_of(wait) or "")
+            for wait in activation.waits
+            if "retry" not in wait and "gate" not in wait
+        )
+
+    def permission_of(self, activation: Activation) -> Any:
+        """The decision whether the activation's block may run, or None when nobody was asked."""
+        gates = (question_of(wait) for wait in activation.waits if "gate" in wait)
+        return self._answers.get(next(gates, None) or "")
+
+    def alarms(self) -> list[datetime]:
+        """The times that are waited for."""
+        last = (activation.waits[-1] for activation in self._waiting.values())
+        return [_time(wait["until"]) for wait in last if "until" in wait]
+
+    def parked_as(self) -> Status:
+        """What a run is called that does nothing but wait."""
+        asked = any("review" in activation.waits[-1] for activation in self._waiting.values())
+        return Status.REVIEW if asked else Status.WAITING
+
+    def _is_over(self, wait: Wait, now: datetime) -> bool:
+        question = question_of(wait)
+        return _time(wait["until"]) <= now if question is None else question in self._answers
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
