@@ -80,6 +80,9 @@ class GraphExecution(models.Model):
     `source_run_id` is the run that this one took finished activations over from; they bear `started_fence` 0. With a
     `source_node_id` everything from that node on is run again, without one only what failed or was under way.
 
+    `nodes_to_skip` lists the nodes that are left out, because their optional credentials were not given. In a dry run
+    blocks give example outputs and nothing has effects. `request_hash` tells requests with the same `trigger_key` apart.
+
     `fence` counts the claims: a worker may write only while the fence is the one it claimed with and the lease holds.
     `head_seq` is the number of the newest event, `wakes` counts what happened from outside (a child ended, a person
     decided) so that a worker about to park can tell whether it looked too early.
@@ -96,6 +99,7 @@ class GraphExecution(models.Model):
     depth = models.PositiveSmallIntegerField(db_default=0)
     # Null where there is none, so that the constraint does not see it.
     trigger_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001
+    request_hash = models.CharField(max_length=64, db_default="", blank=True)
 
     status = models.CharField(max_length=10, choices=_choices(Status), db_default=Status.QUEUED)
     error_code = models.CharField(max_length=50, db_default="", blank=True)
@@ -104,6 +108,8 @@ class GraphExecution(models.Model):
     inputs = models.JSONField()
     credential_inputs = models.JSONField()
     nodes_input_masks = models.JSONField()
+    nodes_to_skip = models.JSONField(db_default=[])
+    is_dry_run = models.BooleanField(db_default=False)
     preset_id = models.UUIDField(null=True, blank=True)
 
     fence = models.BigIntegerField(db_default=0)
