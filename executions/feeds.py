@@ -20,6 +20,8 @@ NODE_EVENT = "node_execution_update"
 RUN_STATUS = {
     EventKind.RUN_QUEUED: Status.QUEUED,
     EventKind.RUN_STARTED: Status.RUNNING,
+    EventKind.RUN_REVIEW: Status.REVIEW,
+    EventKind.RUN_RESUMED: Status.RUNNING,
     EventKind.RUN_COMPLETED: Status.COMPLETED,
     EventKind.RUN_FAILED: Status.FAILED,
     EventKind.RUN_TERMINATED: Status.TERMINATED,

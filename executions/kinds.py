@@ -4,7 +4,10 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """Where a run stands. WAITING is a run parked on a timer or a child run; clients see it as RUNNING."""
+    """Where a run stands. WAITING is a run parked on a timer or a child run; clients see it as RUNNING.
+
+    REVIEW is a run in which nothing is left to do until a person decides.
+    """
 
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
@@ -53,12 +56,14 @@ class EventKind(StrEnum):
     RUN_QUEUED = "run.queued"
     RUN_STARTED = "run.started"
     RUN_REVIEW = "run.review"
+    RUN_RESUMED = "run.resumed"
     RUN_COMPLETED = "run.completed"
     RUN_FAILED = "run.failed"
     RUN_TERMINATED = "run.terminated"
     NODE_STARTED = "node.started"
     NODE_OUTPUT = "node.output"
     NODE_WAITING = "node.waiting"
+    NODE_REVIEW = "node.review"
     NODE_COMPLETED = "node.completed"
     NODE_FAILED = "node.failed"
     NODE_TERMINATED = "node.terminated"

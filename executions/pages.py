@@ -21,6 +21,7 @@ NODE_STATUS = {
     EventKind.NODE_STARTED: NodeStatus.RUNNING,
     EventKind.NODE_OUTPUT: NodeStatus.RUNNING,
     EventKind.NODE_WAITING: NodeStatus.WAITING,
+    EventKind.NODE_REVIEW: NodeStatus.REVIEW,
     EventKind.NODE_COMPLETED: NodeStatus.COMPLETED,
     EventKind.NODE_FAILED: NodeStatus.FAILED,
     EventKind.NODE_TERMINATED: NodeStatus.TERMINATED,

@@ -14,7 +14,7 @@ from executions.kinds import EventKind, NodeStatus, Status
 _EVENT_OF = {
     NodeStatus.RUNNING: EventKind.NODE_STARTED,
     NodeStatus.WAITING: EventKind.NODE_WAITING,
-    NodeStatus.REVIEW: EventKind.NODE_WAITING,
+    NodeStatus.REVIEW: EventKind.NODE_REVIEW,
     NodeStatus.COMPLETED: EventKind.NODE_COMPLETED,
     NodeStatus.FAILED: EventKind.NODE_FAILED,
     NodeStatus.TERMINATED: EventKind.NODE_TERMINATED,

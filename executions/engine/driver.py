@@ -156,6 +156,8 @@ class Driver:
             self._state.start()
             return
         activations = await self._recall()
+        if any(activation.status is NodeStatus.REVIEW for activation in activations):
+            self._journal.tell_run(EventKind.RUN_RESUMED)
         self._waits.learn(await self._surroundings.answers(self._waits.unanswered(activations)))
         for activation in activations:
             if activation.status is NodeStatus.RUNNING:
