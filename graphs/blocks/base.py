@@ -117,7 +117,29 @@ class ChildResult:
     error: str = ""
 
 
-Suspension = Sleep | CallGraph
+@dataclass(frozen=True, slots=True)
+class AskForReview:
+    """Yielded by a block that wants a person to look at `data` and decide; its answer is a `Decision`.
+
+    `instructions` tell the person what to look for. Unless `editable`, the data can only be approved or rejected as it
+    is.
+    """
+
+    data: Any
+    instructions: str
+    editable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person decided: `data` is what they were asked about as they left it, `message` what they had to say."""
+
+    approved: bool
+    data: Any
+    message: str
+
+
+Suspension = Sleep | CallGraph | AskForReview
 Emission = tuple[str, Any]
 Emissions = Iterator[Emission | Suspension]
 AsyncEmissions = AsyncIterator[Emission | Suspension]
@@ -130,6 +152,7 @@ class Context:
     `key` is the same for every attempt at this activation: give it to services that take an idempotency key.
     `answers` holds the answers to the suspensions yielded so far. A block that suspends is run again from its
     start once the answer is there, and must skip what it already yielded: `len(answers)` tells where it stands.
+    Without `safe_mode` the graph's owner wants to be asked nothing: a block that asks goes on as if they had approved.
     """
 
     run_id: UUID
@@ -140,6 +163,7 @@ class Context:
     attempt: int = 1
     answers: tuple[Any, ...] = ()
     time_zone: str = "UTC"
+    safe_mode: bool = True
 
 
 @dataclass(frozen=True, slots=True)

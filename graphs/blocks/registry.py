@@ -28,6 +28,7 @@ OWN_MODULES = (
     "graphs.blocks.lists",
     "graphs.blocks.logic",
     "graphs.blocks.patterns",
+    "graphs.blocks.review",
     "graphs.blocks.sampling",
     "graphs.blocks.templates",
     "graphs.blocks.text",

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from graphs.blocks.base import Block, CallGraph, Context, Sleep
+from graphs.blocks.base import Block, Context, Suspension
 from graphs.blocks.inputs import check_output, prepare
 from graphs.blocks.registry import BLOCKS
 
@@ -17,14 +17,15 @@ def block_named(name: str) -> Block:
     return next(block for block in BLOCKS.all() if block.name == name)
 
 
-async def run(
-    block: Block | str, data: Mapping[str, Any], answers: Sequence[Any] = (), time_zone: str = "UTC"
-) -> list[Any]:
-    """All that the block yields, suspensions included; each of `answers` answers one, and each must be asked for."""
+async def run(block: Block | str, data: Mapping[str, Any], answers: Sequence[Any] = (), **about: Any) -> list[Any]:
+    """All that the block yields, suspensions included; each of `answers` answers one, and each must be asked for.
+
+    `about` is what the context says beside them.
+    """
     block = block_named(block) if isinstance(block, str) else block
     yielded: list[Any] = []
     for given in range(len(answers) + 1):
-        context = Context(RUN, RUN, RUN, RUN, KEY, answers=tuple(answers[:given]), time_zone=time_zone)
+        context = Context(RUN, RUN, RUN, RUN, KEY, answers=tuple(answers[:given]), **about)
         suspension = await _turn(block, data, context, yielded)
         if suspension is None:
             assert given == len(answers), "the block did not ask for all the answers"
@@ -38,14 +39,12 @@ async def values(block: Block | str, data: Mapping[str, Any], answers: Sequence[
     return [item for item in await run(block, data, answers) if isinstance(item, tuple)]
 
 
-async def _turn(
-    block: Block, data: Mapping[str, Any], context: Context, yielded: list[Any]
-) -> Sleep | CallGraph | None:
+async def _turn(block: Block, data: Mapping[str, Any], context: Context, yielded: list[Any]) -> Suspension | None:
     """One run from the block's start to its end or next suspension."""
     emissions = block.run(prepare(block, data), context)
     steps = emissions if isinstance(emissions, AsyncIterator) else _in_turn(emissions)
     async for step in steps:
-        if isinstance(step, (Sleep, CallGraph)):
+        if isinstance(step, Suspension):
             return step
         check_output(block, *step)
         yielded.append(step)

@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 
 from core import http
-from graphs.blocks.base import BadInput, BlockError, CallGraph, ChildResult, Sleep
+from graphs.blocks.base import AskForReview, BadInput, BlockError, CallGraph, ChildResult, Decision, Sleep
 from tests.graphs.running import KEY, run, values
 from tests.web import Answer, Request, a_server
 
@@ -323,3 +323,25 @@ async def test_files_are_sent_as_a_form(site: Any):
     assert b'name="docs"; filename="file1.txt"\r\nContent-Type: text/plain\r\n\r\nhello\r\n' in posted.body
     assert b'name="docs"; filename="file2.png"\r\nContent-Type: image/png\r\n\r\n\x89PNG\0\r\n' in posted.body
     assert b'name="title"\r\n\r\ntwo\r\n' in posted.body
+
+
+async def test_a_person_is_asked_in_the_words_of_the_node_and_the_answer_goes_out_on_its_pin():
+    asked = AskForReview({"a": 1}, "Look at a", editable=False)
+    data = {"data": {"a": 1}, "name": "Look at a", "editable": False}
+
+    assert await run("HumanInTheLoopBlock", data) == [asked]
+    approved = Decision(approved=True, data={"a": 2}, message="")
+    assert await run("HumanInTheLoopBlock", data, [approved]) == [asked, ("approved_data", {"a": 2})]
+    rejected = Decision(approved=False, data={"a": 1}, message="no")
+    assert await run("HumanInTheLoopBlock", data, [rejected]) == [
+        asked,
+        ("rejected_data", {"a": 1}),
+        ("review_message", "no"),
+    ]
+
+
+async def test_without_safe_mode_nobody_is_asked_and_the_data_goes_on_as_approved():
+    assert await run("HumanInTheLoopBlock", {"data": 1, "name": "one"}, safe_mode=False) == [
+        ("approved_data", 1),
+        ("review_message", "Nobody was asked: human_in_the_loop_safe_mode is off for this graph."),
+    ]
