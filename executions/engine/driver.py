@@ -18,8 +18,9 @@ from pydantic import BaseModel
 from core.errors import DomainError
 from executions.engine.assembly import input_of
 from executions.engine.batch import Batch
+from executions.engine.emissions import explain
 from executions.engine.history import restore
-from executions.engine.journal import Journal, explain
+from executions.engine.journal import Journal
 from executions.engine.plan import Plan
 from executions.engine.rows import Claim, Committed
 from executions.engine.runner import Broken, Called, Emitted, Ended, Mailbox, Poked, run_block

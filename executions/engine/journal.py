@@ -13,6 +13,7 @@ from uuid import UUID
 from core import json
 from core.errors import DomainError
 from executions.engine.batch import Batch, EventRow
+from executions.engine.emissions import explain, pair
 from executions.engine.rows import Claim, Committed
 from executions.engine.state import Activation, Output, RunState
 from executions.engine.store import Store
@@ -23,7 +24,6 @@ from graphs.blocks.inputs import check_output
 
 log = logging.getLogger(__name__)
 
-MAX_ERROR = 10_000
 _SCALARS = (str, int, float, bool, type(None))
 
 
@@ -61,7 +61,7 @@ class Journal:
 
     def accept(self, activation: Activation, emission: Any) -> None:
         """Record what a block yielded; raises `BlockError` or `DomainError` when it cannot be taken."""
-        pin, value = _pair(emission)
+        pin, value = pair(emission)
         check_output(activation.node.block, pin, value)
         if activation.skip:
             activation.skip -= 1
@@ -129,21 +129,3 @@ class Journal:
         self.batch.finish(activation)
         for moved in self._state.close(activation):
             self.batch.note(moved)
-
-
-def explain(error: BaseException) -> str:
-    """The message for the `error` pin: short enough to store, and storable."""
-    known = isinstance(error, (BlockError, DomainError)) and str(error)
-    text = str(error) if known else f"{type(error).__name__}: {error}"
-    return text[:MAX_ERROR].replace("\0", "").encode("utf-8", "replace").decode()
-
-
-def _pair(emission: Any) -> tuple[str, Any]:
-    """The emission as (pin, value); raises `BlockError` when it is none, or when the block says it failed."""
-    match emission:
-        case ("error", message):
-            raise BlockError(str(message))
-        case (str(pin), value):
-            return pin, value
-        case _:
-            raise BlockError(f"Blocks yield (pin, value) pairs, not {emission!r:.80}")
