@@ -44,10 +44,13 @@ WHERE n.run_id = %s
 _INSERT_RUN = """
 INSERT INTO executions_graphexecution (
     id, user_id, graph_id, graph_version, source_run_id, source_node_id, trigger_key, inputs, credential_inputs,
-    nodes_input_masks, preset_id, node_budget, deadline_at, fence, head_seq, node_count, node_error_count)
+    nodes_input_masks, preset_id, node_budget, deadline_at, human_in_the_loop_safe_mode, sensitive_action_safe_mode,
+    fence, head_seq, node_count, node_error_count)
 SELECT %(id)s, user_id, graph_id, graph_version, id, %(node)s, %(trigger_key)s, inputs, credential_inputs,
-    %(masks)s, preset_id, node_budget + %(ended)s, clock_timestamp() + (deadline_at - created_at), 1, 1 + %(ended)s,
-    %(ended)s, %(failed)s
+    %(masks)s, preset_id, node_budget + %(ended)s, clock_timestamp() + (deadline_at - created_at),
+    (SELECT g.human_in_the_loop_safe_mode FROM graphs_graph g WHERE g.id = graph_id),
+    (SELECT g.sensitive_action_safe_mode FROM graphs_graph g WHERE g.id = graph_id),
+    1, 1 + %(ended)s, %(ended)s, %(failed)s
 FROM executions_graphexecution WHERE id = %(source)s
 ON CONFLICT (user_id, trigger_key) DO NOTHING
 RETURNING id

@@ -49,6 +49,46 @@ class TooDeep(Conflict):
     """The graph calls itself, or others, deeper than the limit."""
 
 
+class NoSuchReview(NotFound):
+    """There is no such review."""
+
+    hint = "GET /api/review/pending lists what waits for you."
+
+
+class SeveralRuns(Conflict):
+    """The reviews belong to several runs."""
+
+    hint = "Decide the reviews of one run in one request."
+
+
+class NotWaiting(Conflict):
+    """Nothing waits for this decision: the run has ended, or this part of it."""
+
+    hint = "GET /api/review/pending lists what waits for you."
+
+
+class DecisionInvalid(Invalid):
+    """The decision is not acceptable."""
+
+    status = 422
+
+
+class DecidedOtherwise(Invalid):
+    """The review was decided before, and otherwise."""
+
+
+class NotEditable(Invalid):
+    """The data of this review can only be approved or rejected as it is."""
+
+    hint = "Leave reviewed_data out."
+
+
+class EditedForRest(Invalid):
+    """Edited data cannot be approved together with the rest of the run."""
+
+    hint = "Leave out auto_approve_future, or reviewed_data."
+
+
 class OverLimit(DomainError):
     """The run has used up what it was given."""
 

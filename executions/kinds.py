@@ -50,6 +50,14 @@ class NodeStatus(StrEnum):
         return NodeStatus.RUNNING.value if self is NodeStatus.WAITING else self.value
 
 
+class ReviewStatus(StrEnum):
+    """Where a question to a person stands."""
+
+    WAITING = "WAITING"
+    APPROVED = "APPROVED"
+    REJECTED = "REJECTED"
+
+
 class EventKind(StrEnum):
     """What an event says happened, to the run or to one activation."""
 

@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 
 from accounts.models import User
 from core.ids import uuid7
-from executions.kinds import ACTIVE, FINAL, NodeStatus, Status
+from executions.kinds import ACTIVE, FINAL, PARKED, NodeStatus, ReviewStatus, Status
 from graphs.models import Graph
 
 # Sorted, so that the constraints that name them come out the same in every migration.
@@ -24,7 +24,7 @@ _FINAL = sorted(FINAL)
 _ACTIVE = sorted(ACTIVE)
 
 
-def _choices(kind: type[Status] | type[NodeStatus]) -> list[tuple[str, str]]:
+def _choices(kind: type[Status] | type[NodeStatus] | type[ReviewStatus]) -> list[tuple[str, str]]:
     return [(member.value, member.value) for member in kind]
 
 
@@ -68,7 +68,7 @@ class GraphExecutionQuerySet(models.QuerySet["GraphExecution"]):
     def wake(self) -> int:
         """Tell these runs that something happened outside of them; a parked one is queued again."""
         self.filter(status__in=_ACTIVE).update(wakes=F("wakes") + 1)
-        return self.filter(status=Status.WAITING).update(status=Status.QUEUED, queued_at=Now(), wake_at=None)
+        return self.filter(status__in=PARKED).update(status=Status.QUEUED, queued_at=Now(), wake_at=None)
 
 
 class GraphExecution(models.Model):
@@ -81,11 +81,14 @@ class GraphExecution(models.Model):
     `source_node_id` everything from that node on is run again, without one only what failed or was under way.
 
     `nodes_to_skip` lists the nodes that are left out, because their optional credentials were not given. In a dry run
-    blocks give example outputs and nothing has effects. `request_hash` tells requests with the same `trigger_key` apart.
+    blocks give example outputs and nothing has effects. Requests with one `trigger_key` differ by `request_hash`.
 
     `fence` counts the claims: a worker may write only while the fence is the one it claimed with and the lease holds.
     `head_seq` is the number of the newest event, `wakes` counts what happened from outside (a child ended, a person
     decided) so that a worker about to park can tell whether it looked too early.
+
+    The two safe modes say whether people are asked: those of the graph when the run was started, or of the run that
+    called it.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -111,6 +114,8 @@ class GraphExecution(models.Model):
     nodes_to_skip = models.JSONField(db_default=[])
     is_dry_run = models.BooleanField(db_default=False)
     preset_id = models.UUIDField(null=True, blank=True)
+    human_in_the_loop_safe_mode = models.BooleanField(db_default=True)
+    sensitive_action_safe_mode = models.BooleanField(db_default=False)
 
     fence = models.BigIntegerField(db_default=0)
     lease_owner = models.CharField(max_length=100, db_default="", blank=True)
@@ -265,3 +270,88 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.seq} {self.kind}"
+
+
+class ReviewQuerySet(models.QuerySet["Review"]):
+    """Questions about reviews."""
+
+    def visible_to(self, user: User | AnonymousUser) -> Self:
+        """The reviews that `user` may decide: those of their own runs, deleted ones excepted."""
+        return self.filter(user=user.pk, run__is_deleted=False)
+
+    def waiting(self) -> Self:
+        """The reviews that something waits for: neither their activation nor their run has ended, or was asked to.
+
+        A worker that died after it asked, and before it wrote down what asks, leaves a review that nothing waits for.
+        """
+        return self.filter(
+            status=ReviewStatus.WAITING,
+            node_execution__ended_at=None,
+            run__status__in=_ACTIVE,
+            run__cancel_requested_at=None,
+        )
+
+    def close(self, message: str) -> None:
+        """Reject what still waits because the run ends; nobody decided this."""
+        self.filter(status=ReviewStatus.WAITING).update(status=ReviewStatus.REJECTED, message=message)
+
+
+class Review(models.Model):
+    """A question to a person: whether `payload` may go on, and the decision once there is one.
+
+    `turn` counts what the activation waited for before it asked. `data` is the payload as the person left it, null
+    unless they changed it. `decided_at` is null while it waits, and for one that was closed because its run ended.
+
+    An approved review with `approves_rest` answers every later question of the same node in the same family of runs,
+    that of `root_id`.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    run = models.ForeignKey(GraphExecution, on_delete=models.CASCADE, related_name="reviews")
+    root_id = models.UUIDField()
+    # The activation's row may be written after the review's.
+    node_execution = models.ForeignKey(
+        NodeExecution, on_delete=models.CASCADE, related_name="reviews", db_constraint=False, db_index=False
+    )
+    turn = models.PositiveIntegerField()
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False)
+    graph = models.ForeignKey(Graph, on_delete=models.CASCADE, related_name="+")
+    graph_version = models.PositiveIntegerField()
+    node_id = models.UUIDField()
+
+    payload = models.JSONField()
+    instructions = models.TextField()
+    editable = models.BooleanField()
+
+    status = models.CharField(max_length=10, choices=_choices(ReviewStatus), db_default=ReviewStatus.WAITING)
+    data = models.JSONField(null=True, blank=True)
+    message = models.TextField(db_default="", blank=True)
+    approves_rest = models.BooleanField(db_default=False)
+    created_at = models.DateTimeField(db_default=Now())
+    decided_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ReviewQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["node_execution", "turn"], name="one_review_per_turn"),
+            models.CheckConstraint(
+                condition=~Q(status=ReviewStatus.WAITING) | Q(decided_at=None, data__isnull=True, approves_rest=False),
+                name="waiting_reviews_are_undecided",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=ReviewStatus.APPROVED) | Q(decided_at__isnull=False),
+                name="approved_reviews_are_decided",
+            ),
+            models.CheckConstraint(
+                condition=Q(approves_rest=False) | Q(status=ReviewStatus.APPROVED, data__isnull=True),
+                name="only_unedited_approvals_approve_the_rest",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["user", "status", "-created_at", "-id"], name="reviews_of_a_user"),
+            models.Index(fields=["root_id", "node_id"], name="approvals_of_the_rest", condition=Q(approves_rest=True)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.node_execution_id}?{self.turn} {self.status}"

@@ -19,20 +19,25 @@ from executions import events, queue
 from executions.checks import input_errors
 from executions.errors import NoSuchRun, NotRunnable, TooDeep
 from executions.kinds import FINAL, EventKind, NodeStatus, Status
-from executions.models import Event, GraphExecution, NodeExecution
+from executions.models import Event, GraphExecution, NodeExecution, Review
 from graphs.blocks.registry import BLOCKS
 from graphs.errors import GraphNotFound
 from graphs.services import load_definition
 
 MAX_DEPTH = 8
 NODE_BUDGET = 100_000
+STOPPED = "The run was stopped."
 
 _INSERT_RUN = """
 WITH run AS (
     INSERT INTO executions_graphexecution (
         id, user_id, graph_id, graph_version, parent_id, root_id, depth, trigger_key, inputs, credential_inputs,
-        nodes_input_masks, node_budget, deadline_at, head_seq)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s), 1)
+        nodes_input_masks, node_budget, deadline_at, human_in_the_loop_safe_mode, sensitive_action_safe_mode, head_seq)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s),
+        COALESCE((SELECT human_in_the_loop_safe_mode FROM executions_graphexecution WHERE id = %s),
+            (SELECT human_in_the_loop_safe_mode FROM graphs_graph WHERE id = %s)),
+        COALESCE((SELECT sensitive_action_safe_mode FROM executions_graphexecution WHERE id = %s),
+            (SELECT sensitive_action_safe_mode FROM graphs_graph WHERE id = %s)), 1)
     ON CONFLICT (user_id, trigger_key) DO NOTHING
     RETURNING *
 ), event AS (
@@ -61,6 +66,7 @@ def start_run(
 ) -> GraphExecution:
     """Queue a run of one of the user's graphs and tell a worker once it is committed.
 
+    Whether people are asked is what the graph says now, or said when the calling run began.
     `inputs` go to the input nodes by name, `nodes_input_masks` (node id → pin → value) win over everything else.
     The run ends as FAILED when it would begin more than `node_budget` activations, or after `timeout_seconds`.
     With a `trigger_key` that started a run before, that run is returned and nothing is started. `ring=False` leaves
@@ -80,7 +86,7 @@ def start_run(
     values = (
         uuid7(), user_id, graph_id, graph_version, parent_id, root_id, depth, trigger_key,
         _text(inputs), _text(credential_inputs or {}), _text(masks), node_budget, timeout_seconds,
-        EventKind.RUN_QUEUED.value,
+        parent_id, graph_id, parent_id, graph_id, EventKind.RUN_QUEUED.value,
     )  # fmt: skip
     try:
         for run in GraphExecution.objects.raw(_INSERT_RUN, values):
@@ -96,12 +102,13 @@ def start_run(
 def stop_run(run_id: UUID) -> GraphExecution:
     """Ask a run and everything it started to stop. What no worker holds ends at once, the rest within moments.
 
-    A run that has ended stays as it is. Raises `NoSuchRun`.
+    Reviews that wait in them are rejected. A run that has ended stays as it is. Raises `NoSuchRun`.
     """
     with transaction.atomic():
         runs = list(GraphExecution.objects.descendants_of(run_id).locked())
         if not any(run.pk == run_id for run in runs):
             raise NoSuchRun(run_id=str(run_id))
+        Review.objects.filter(run__in=[run for run in runs if run.status not in FINAL]).close(STOPPED)
         for run in runs:
             if run.status == Status.RUNNING:
                 GraphExecution.objects.filter(pk=run.pk).request_cancel()

@@ -42,6 +42,8 @@ class Graph(TimeStamped):
     """What all versions of one drawing have in common; its id is the one that clients know.
 
     `active_version` is the version that the library and the triggers use, if any; `latest_version` the highest.
+    With `human_in_the_loop_safe_mode` its runs wait for people where the drawing says so, with
+    `sensitive_action_safe_mode` also before each block that is sensitive.
     """
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
@@ -49,6 +51,8 @@ class Graph(TimeStamped):
     latest_version = models.PositiveIntegerField(default=1)
     forked_from_id = models.UUIDField(null=True, blank=True)
     forked_from_version = models.PositiveIntegerField(null=True, blank=True)
+    human_in_the_loop_safe_mode = models.BooleanField(default=True, db_default=True)
+    sensitive_action_safe_mode = models.BooleanField(default=False, db_default=False)
 
     objects = GraphQuerySet.as_manager()
 
