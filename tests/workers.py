@@ -32,14 +32,18 @@ def environment(**overrides: str) -> dict[str, str]:
     }
 
 
+def command(name: str) -> list[str]:
+    """What starts a worker of this name."""
+    options = ["-Q", "runs,default", "-l", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    return [sys.executable, "-m", "celery", "-A", "config", "worker", *options, "-n", f"{name}@%h"]
+
+
 @contextmanager
 def worker(log: Path, **overrides: str) -> Iterator[subprocess.Popen[bytes]]:
     """A worker process until the block ends; what it prints goes to `log`."""
-    command = [sys.executable, "-m", "celery", "-A", "config", "worker", "-Q", "runs,default", "-l", "INFO"]
-    command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [*command, "-n", f"{log.stem}@%h"], cwd=ROOT, env=environment(**overrides), stdout=output, stderr=output
+            command(log.stem), cwd=ROOT, env=environment(**overrides), stdout=output, stderr=output
         )
     try:
         yield process

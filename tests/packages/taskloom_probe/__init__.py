@@ -27,6 +27,11 @@ class Turn(BlockInput):
     log: str = ""
     hold: str = ""
     fail: str = ""
+    recovers: bool = False
+
+    def fails(self, context: Context) -> bool:
+        """Whether this attempt is to fail after its emissions: each, or the first of one that recovers."""
+        return bool(self.fail) and not (self.recovers and context.attempt > 1)
 
     def note(self, context: Context) -> None:
         """Write this turn's key down, where a test in another process can count it."""
@@ -64,7 +69,7 @@ class ProbePure(Probe):
             if input.seconds:
                 time.sleep(input.seconds)
             yield "value", input.value
-        if input.fail:
+        if input.fails(context):
             raise RuntimeError(input.fail)
 
 
@@ -82,7 +87,7 @@ class ProbeRead(Probe):
         for _ in range(input.times):
             await asyncio.sleep(input.seconds)
             yield "value", input.value
-        if input.fail:
+        if input.fails(context):
             raise RuntimeError(input.fail)
 
 
