@@ -52,7 +52,7 @@ SELECT %(id)s, user_id, graph_id, graph_version, id, %(node)s, %(trigger_key)s, 
     (SELECT g.sensitive_action_safe_mode FROM graphs_graph g WHERE g.id = graph_id),
     1, 1 + %(ended)s, %(ended)s, %(failed)s
 FROM executions_graphexecution WHERE id = %(source)s
-ON CONFLICT (user_id, trigger_key) DO NOTHING
+ON CONFLICT (user_id, trigger_key) WHERE trigger_key IS NOT NULL DO NOTHING
 RETURNING id
 """
 

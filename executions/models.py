@@ -1,7 +1,8 @@
 """Rows of a run. They are the truth: whatever a worker or a socket knows, it read here.
 
 The tables below the run carry no foreign-key constraint to it: every write to them is one statement that first
-proves ownership of the run's row, and a check per row would cost more than the row itself.
+proves ownership of the run's row, and a check per row would cost more than the row itself. They have no index of the
+run alone either: the key of each begins with it.
 """
 
 from typing import Self
@@ -92,10 +93,13 @@ class GraphExecution(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
-    graph = models.ForeignKey(Graph, on_delete=models.CASCADE, related_name="+")
+    # Indexes of several columns begin with each of these three.
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False)
+    graph = models.ForeignKey(Graph, on_delete=models.CASCADE, related_name="+", db_index=False)
     graph_version = models.PositiveIntegerField()
-    parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, blank=True, related_name="children")
+    parent = models.ForeignKey(
+        "self", on_delete=models.CASCADE, null=True, blank=True, related_name="children", db_index=False
+    )
     root_id = models.UUIDField(null=True, blank=True)
     source_run_id = models.UUIDField(null=True, blank=True)
     source_node_id = models.UUIDField(null=True, blank=True)
@@ -143,7 +147,9 @@ class GraphExecution(models.Model):
     class Meta:
         verbose_name = "run"
         constraints = [
-            models.UniqueConstraint(fields=["user", "trigger_key"], name="one_run_per_trigger"),
+            models.UniqueConstraint(
+                fields=["user", "trigger_key"], name="one_run_per_trigger", condition=Q(trigger_key__isnull=False)
+            ),
             models.CheckConstraint(
                 condition=Q(status__in=_FINAL, ended_at__isnull=False) | (~Q(status__in=_FINAL) & Q(ended_at=None)),
                 name="final_runs_have_ended",
@@ -184,7 +190,9 @@ class NodeExecution(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    run = models.ForeignKey(GraphExecution, on_delete=models.CASCADE, related_name="nodes", db_constraint=False)
+    run = models.ForeignKey(
+        GraphExecution, on_delete=models.CASCADE, related_name="nodes", db_constraint=False, db_index=False
+    )
     node_id = models.UUIDField()
     block_id = models.CharField(max_length=36)
     ordinal = models.PositiveIntegerField()
@@ -222,7 +230,9 @@ class NodeOutput(models.Model):
     """One (pin, value) pair that an activation gave, in order."""
 
     pk = models.CompositePrimaryKey("run_id", "node_execution_id", "ordinal")
-    run = models.ForeignKey(GraphExecution, on_delete=models.CASCADE, related_name="outputs", db_constraint=False)
+    run = models.ForeignKey(
+        GraphExecution, on_delete=models.CASCADE, related_name="outputs", db_constraint=False, db_index=False
+    )
     node_execution = models.ForeignKey(
         NodeExecution, on_delete=models.CASCADE, related_name="outputs", db_constraint=False, db_index=False
     )
@@ -241,7 +251,9 @@ class Token(models.Model):
     """
 
     pk = models.CompositePrimaryKey("run_id", "source_id", "ordinal", "link_id")
-    run = models.ForeignKey(GraphExecution, on_delete=models.CASCADE, related_name="tokens", db_constraint=False)
+    run = models.ForeignKey(
+        GraphExecution, on_delete=models.CASCADE, related_name="tokens", db_constraint=False, db_index=False
+    )
     source = models.ForeignKey(
         NodeExecution, on_delete=models.CASCADE, related_name="tokens", db_constraint=False, db_index=False
     )
@@ -261,7 +273,9 @@ class Event(models.Model):
     """
 
     pk = models.CompositePrimaryKey("run_id", "seq")
-    run = models.ForeignKey(GraphExecution, on_delete=models.CASCADE, related_name="events", db_constraint=False)
+    run = models.ForeignKey(
+        GraphExecution, on_delete=models.CASCADE, related_name="events", db_constraint=False, db_index=False
+    )
     seq = models.BigIntegerField()
     kind = models.CharField(max_length=20)
     node_execution_id = models.UUIDField(null=True)

@@ -38,7 +38,7 @@ WITH run AS (
             (SELECT human_in_the_loop_safe_mode FROM graphs_graph WHERE id = %s)),
         COALESCE((SELECT sensitive_action_safe_mode FROM executions_graphexecution WHERE id = %s),
             (SELECT sensitive_action_safe_mode FROM graphs_graph WHERE id = %s)), 1)
-    ON CONFLICT (user_id, trigger_key) DO NOTHING
+    ON CONFLICT (user_id, trigger_key) WHERE trigger_key IS NOT NULL DO NOTHING
     RETURNING *
 ), event AS (
     INSERT INTO executions_event (run_id, seq, kind) SELECT id, 1, %s FROM run

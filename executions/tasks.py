@@ -1,5 +1,6 @@
 """Where Celery enters: a doorbell, and the life of the engine that answers it."""
 
+import gc
 from functools import cache
 from uuid import UUID
 
@@ -27,6 +28,10 @@ def _engine() -> Engine:
 def start_engine(**_: object) -> None:
     """A process that will run tasks has begun."""
     _engine()
+    # A wide run is many small objects that live until its next commit: looking through all of them for cycles every
+    # 700 allocations took a third of the time. What is loaded by now stays for good and is not looked through at all.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @worker_process_shutdown.connect

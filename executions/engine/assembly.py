@@ -23,5 +23,8 @@ def input_of(
     data.update(activation.values)
     if node.block.kind is Kind.INPUT and not activation.values and node.name in run_inputs:
         data["value"] = run_inputs[node.name]
-    data.update(masks.get(str(node.id), {}))
+    if masks:
+        data.update(masks.get(str(node.id), {}))
+    elif not node.has_dynamic_pins:
+        return data
     return pins.merge(data)

@@ -32,7 +32,7 @@ from executions.kinds import PARKED, EventKind, NodeStatus, Status
 from graphs.blocks.base import BlockError, CallGraph, Context, Effect, Sleep, Suspension
 from graphs.blocks.inputs import prepare
 
-MAX_ROWS = 500
+MAX_ROWS = 4000
 MAX_DELAY = 0.05
 STREAM_DELAY = 0.02
 MAX_TASKS = 128
@@ -68,6 +68,7 @@ class Driver:
         self._plan = plan
         self._store = store
         self._surroundings = surroundings
+        self._run_id = str(claim.run_id)
         self._loop = asyncio.get_running_loop()
         self._clock_skew = claim.now - datetime.now(UTC)
         self._state = RunState(plan)
@@ -451,7 +452,7 @@ class Driver:
             graph_id=self.claim.graph_id,
             user_id=self.claim.user_id,
             node_id=activation.node.id,
-            key=f"{self.claim.run_id}:{activation.node.id}:{activation.ordinal}",
+            key=f"{self._run_id}:{activation.node.id}:{activation.ordinal}",
             attempt=activation.attempt,
             answers=self._waits.answers_of(activation),
             time_zone=self.claim.time_zone,

@@ -17,6 +17,7 @@ class PlanNode:
     """One node: what it runs, the pins that must be filled first, and the links that leave it.
 
     `runs_in_place` is true of a block that only computes: it needs no intent, thread or task of its own.
+    `has_dynamic_pins` tells whether some of its values are parts of others.
     """
 
     id: UUID
@@ -26,6 +27,7 @@ class PlanNode:
     static: frozenset[str]
     is_start: bool
     runs_in_place: bool
+    has_dynamic_pins: bool
     policy: NodePolicy
     outgoing: dict[str, list["PlanLink"]] = field(default_factory=dict)
 
@@ -109,6 +111,7 @@ def _plan_node(node: NodeDefinition, block: Block, incoming: list[LinkDefinition
         linked=linked,
         static=frozenset(link.sink_name for link in incoming if link.is_static),
         runs_in_place=block.effect is Effect.PURE and not inspect.isasyncgenfunction(block.run),
+        has_dynamic_pins=any(map(pins.is_dynamic, {*linked, *node.input_default})),
         policy=policy_of(node.metadata),
         is_start=block.kind is Kind.INPUT or (not linked and block.kind is not Kind.NOTE),
     )
