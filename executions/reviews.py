@@ -3,7 +3,8 @@
 A decision and the news of it are one transaction that locks the run first, as stopping it does.
 """
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,7 @@ from django.db.models.functions import Now
 
 from core import json
 from core.ids import uuid7
-from executions import queue
+from executions import previews, queue
 from executions.errors import (
     DecidedOtherwise,
     DecisionInvalid,
@@ -26,11 +27,13 @@ from executions.errors import (
 )
 from executions.kinds import ReviewStatus
 from executions.models import GraphExecution, Review
+from executions.reading import BUDGET, Wire, rows_of, time_text
 from graphs.blocks.base import AskForReview, Decision
 
 MAX_MESSAGE = 2000
 MAX_DATA_BYTES = 1024 * 1024
 MAX_DATA_DEPTH = 10
+MAX_LISTED = 1000
 APPROVED_BEFORE = "Approved by an earlier decision for the rest of the run."
 
 _ASK = """
@@ -51,6 +54,17 @@ FROM executions_graphexecution run, LATERAL (
 WHERE run.id = %(run)s
 ON CONFLICT (node_execution_id, turn) DO NOTHING
 """
+
+
+_PAYLOADS = f"""
+WITH page AS (
+    SELECT id, payload, place FROM executions_review JOIN unnest(%s::uuid[]) WITH ORDINALITY AS p(id, place) USING (id)
+), measured AS (
+    SELECT *, sum(octet_length(payload::text)) OVER (ORDER BY place) <= {BUDGET}
+        OR octet_length(payload::text) <= {2 * previews.EDGE} AS fits FROM page
+)
+SELECT id, {previews.cut_in_sql("payload", "fits")}, NOT fits FROM measured
+"""  # noqa: S608  all parts are constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +157,38 @@ def _decision(review: Review) -> Decision:
 # --- For people -------------------------------------------------------------------------------------------------
 
 
+def listed(reviews: Iterable[Review]) -> list[Wire]:
+    """Reviews, read without their payloads, as the contract's PendingHumanReview; payloads are whole up to a budget."""
+    page = list(reviews)
+    payloads = {row[0]: row[1:] for row in rows_of(_PAYLOADS, [[review.pk for review in page]])} if page else {}
+    return [_listed(review, *payloads[review.pk]) for review in page if review.pk in payloads]
+
+
+def _listed(review: Review, payload: str, truncated: bool) -> Wire:
+    is_decided = review.decided_at is not None
+    decided_at = time_text(review.decided_at)
+    return {
+        "review_id": str(review.pk),
+        "node_exec_id": str(review.node_execution_id),
+        "node_id": str(review.node_id),
+        "user_id": str(review.user_id),
+        "graph_exec_id": str(review.run_id),
+        "graph_id": str(review.graph_id),
+        "graph_version": review.graph_version,
+        "payload": json.decode(payload),
+        "instructions": review.instructions,
+        "editable": review.editable,
+        "status": review.status,
+        "review_message": review.message or None,
+        "was_edited": review.data is not None if is_decided else None,
+        "processed": is_decided,
+        "created_at": time_text(review.created_at),
+        "updated_at": decided_at,
+        "reviewed_at": decided_at,
+        "truncated": truncated,
+    }
+
+
 def decide(user_id: UUID, verdicts: Sequence[Verdict]) -> DecideResult:
     """Decide reviews of one of the user's runs, all or none of them, and let the run go on.
 
@@ -156,7 +202,10 @@ def decide(user_id: UUID, verdicts: Sequence[Verdict]) -> DecideResult:
     with transaction.atomic():
         run = _locked_run(user_id, verdicts)
         fresh = [pair for pair in _pairs(run, verdicts) if not _is_repeated(*pair)]
+        waiting = set(Review.objects.waiting().filter(run=run).values_list("pk", flat=True)) if fresh else set()
         for review, verdict in fresh:
+            if review.pk not in waiting:
+                raise NotWaiting(node_exec_id=str(review.node_execution_id))
             _decide(review, verdict)
         if fresh:
             GraphExecution.objects.filter(pk=run.pk).wake()
@@ -170,9 +219,9 @@ def _check(verdicts: Sequence[Verdict]) -> None:
     ids = [verdict.node_execution_id for verdict in verdicts]
     if not ids:
         raise DecisionInvalid("There is no decision in the request")
-    if len(set(ids)) < len(ids):
-        twice = next(str(each) for each in ids if ids.count(each) > 1)
-        raise DecisionInvalid("The same node_exec_id is decided twice", node_exec_id=twice)
+    [(most, times)] = Counter(ids).most_common(1)
+    if times > 1:
+        raise DecisionInvalid("The same node_exec_id is decided twice", node_exec_id=str(most))
     for verdict in verdicts:
         about = {"node_exec_id": str(verdict.node_execution_id)}
         if len(verdict.message) > MAX_MESSAGE:
@@ -232,8 +281,6 @@ def _is_repeated(review: Review, verdict: Verdict) -> bool:
 
 def _decide(review: Review, verdict: Verdict) -> None:
     about = {"node_exec_id": str(review.node_execution_id)}
-    if not Review.objects.waiting().filter(pk=review.pk).exists():
-        raise NotWaiting(**about)
     is_edited = verdict.data is not None and not _is_same(verdict.data, review.payload)
     if is_edited and not review.editable:
         raise NotEditable(**about)

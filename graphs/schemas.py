@@ -96,6 +96,13 @@ class ActivateVersion(_Draft):
     active_graph_version: Version
 
 
+class ChangeSettings(_Draft):
+    """The body of PATCH /api/graphs/{graph_id}/settings; what is absent or null stays as it is."""
+
+    human_in_the_loop_safe_mode: StrictBool | None = None
+    sensitive_action_safe_mode: StrictBool | None = None
+
+
 class LinkModel(BaseModel):
     """A wire between two pins."""
 
@@ -169,6 +176,15 @@ class GraphMeta(_Described):
 
     sub_graphs: list[SubGraphModel]
     credentials_input_schema: dict[str, Any]
+
+
+class GraphSettings(BaseModel):
+    """Whether runs of a graph ask people: where the drawing says so, and before each block that is sensitive."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    human_in_the_loop_safe_mode: bool
+    sensitive_action_safe_mode: bool
 
 
 class DeletedVersions(BaseModel):

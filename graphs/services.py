@@ -17,7 +17,7 @@ from graphs.models import Graph, GraphVersion, GraphVersionQuerySet, Link, Node
 from graphs.pinouts import NodeLike
 from graphs.placing import Place, draw, place
 from graphs.rendering import as_graph
-from graphs.schemas import GraphDraft
+from graphs.schemas import ChangeSettings, GraphDraft, GraphSettings
 from graphs.schemas import SubGraphDraft as Draft
 
 # How many levels of graphs that call graphs are followed.
@@ -159,6 +159,20 @@ def activate(owner: User, graph_id: UUID, version: int) -> None:
         raise not_found(graph_id, version)
     graph.active_version = version
     graph.save(update_fields=["active_version", "updated_at"])
+
+
+@transaction.atomic
+def change_settings(owner: User, graph_id: UUID, changes: ChangeSettings) -> GraphSettings:
+    """Change whether runs of a graph ask people, and return how it is then; raises `GraphNotFound`.
+
+    Runs that have started keep what they began with.
+    """
+    graph = _locked(owner, graph_id)
+    changed = changes.model_dump(exclude_none=True)
+    for name, value in changed.items():
+        setattr(graph, name, value)
+    graph.save(update_fields=changed)
+    return GraphSettings.model_validate(graph)
 
 
 @transaction.atomic

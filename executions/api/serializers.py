@@ -9,7 +9,7 @@ from executions import services
 from executions.kinds import NodeStatus, Status
 
 # Runs and activations share the contract's one set of names.
-_STATUSES = list(dict.fromkeys(status.wire for status in (*Status, *NodeStatus)))
+STATUSES = list(dict.fromkeys(status.wire for status in (*Status, *NodeStatus)))
 
 
 class CredentialsMetaInputSerializer(serializers.Serializer[Any]):
@@ -72,7 +72,7 @@ class GraphExecutionMetaSerializer(serializers.Serializer[Any]):
     preset_id = serializers.UUIDField(allow_null=True)
     source_run_id = serializers.UUIDField(allow_null=True, help_text="The run that this one goes on from.")
     source_node_id = serializers.UUIDField(allow_null=True, help_text="The node that the source was replayed from.")
-    status = serializers.ChoiceField(_STATUSES)
+    status = serializers.ChoiceField(STATUSES)
     started_at = serializers.DateTimeField(allow_null=True)
     ended_at = serializers.DateTimeField(allow_null=True)
     is_shared = serializers.BooleanField()
@@ -95,7 +95,7 @@ class NodeExecutionResultSerializer(serializers.Serializer[Any]):
     node_exec_id = serializers.UUIDField()
     node_id = serializers.UUIDField()
     block_id = serializers.CharField()
-    status = serializers.ChoiceField(_STATUSES)
+    status = serializers.ChoiceField(STATUSES)
     input_data = serializers.DictField()
     output_data = serializers.DictField(child=serializers.ListField(), help_text="The values that each pin gave.")
     add_time = serializers.DateTimeField()
@@ -145,7 +145,7 @@ class ReplaySerializer(serializers.Serializer[Any]):
 class WhySerializer(serializers.Serializer[Any]):
     """What a run waits for."""
 
-    status = serializers.ChoiceField(_STATUSES)
+    status = serializers.ChoiceField(STATUSES)
     sentences = serializers.ListField(child=serializers.CharField(), help_text="One for each thing it waits for.")
     stalled = StalledSerializer(many=True)
 

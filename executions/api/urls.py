@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from executions.api import views, views_again
+from executions.api import views, views_again, views_reviews
 
 urlpatterns = [
     path("graphs/<uuid:graph_id>/execute/<int:graph_version>", views.ExecuteView.as_view()),
@@ -15,4 +15,7 @@ urlpatterns = [
     path("graphs/<uuid:graph_id>/executions/<uuid:graph_exec_id>/why", views_again.WhyView.as_view()),
     path("executions", views.ExecutionsView.as_view()),
     path("executions/<uuid:graph_exec_id>", views.ExecutionView.as_view()),
+    path("review/pending", views_reviews.PendingReviewsView.as_view()),
+    path("review/execution/<uuid:graph_exec_id>", views_reviews.ExecutionReviewsView.as_view()),
+    path("review/action", views_reviews.ReviewActionView.as_view()),
 ]

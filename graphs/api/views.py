@@ -21,12 +21,14 @@ from graphs.rendering import as_graph, as_meta
 from graphs.schemas import (
     ActivateVersion,
     BlockModels,
+    ChangeSettings,
     CreateGraph,
     DeletedVersions,
     GraphDraft,
     GraphMetas,
     GraphModel,
     GraphModels,
+    GraphSettings,
 )
 
 MOST_GRAPHS = 250
@@ -116,6 +118,25 @@ class GraphView(APIView):
     def delete(self, request: Request, graph_id: UUID) -> Response:
         """Delete for good; there is no way back."""
         return Response({"version_counts": services.delete_graph(_user(request), graph_id)})
+
+
+class SettingsView(APIView):
+    """Whether the runs of a graph ask people."""
+
+    @extend_schema(
+        tags=["graphs"],
+        operation_id="change_graph_settings",
+        summary="Change whether runs of a graph ask people",
+        request=ChangeSettings,
+        responses={200: GraphSettings, **error_responses(401, 404, 413, 415, 422)},
+    )
+    def patch(self, request: Request, graph_id: UUID) -> Response:
+        """Change what the body names and return all settings; an empty object changes nothing.
+
+        Runs that have started keep what they began with.
+        """
+        settings = services.change_settings(_user(request), graph_id, body_as(ChangeSettings, request))
+        return Response(settings.model_dump())
 
 
 class VersionsView(APIView):

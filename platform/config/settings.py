@@ -178,6 +178,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": f"/{STATIC_URL}taskloom/icon.svg",
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "ENUM_NAME_OVERRIDES": {
+        "StatusEnum": "executions.api.serializers.STATUSES",
+        "ReviewStatusEnum": "executions.kinds.ReviewStatus",
+    },
 }
 
 # --- The engine -------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ OPERATIONS: dict[str, Operation] = {
     "activate": lambda api, graph: api.put(
         f"/api/graphs/{graph}/versions/active", {"active_graph_version": 1}, format="json"
     ),
+    "settings": lambda api, graph: api.patch(f"/api/graphs/{graph}/settings", {}, format="json"),
 }
 
 
@@ -116,6 +117,24 @@ def test_another_version_can_be_made_active(api: APIClient, user: User) -> None:
     assert missing.status_code == 404
     assert missing.json()["message"] == f"There is no version 3 of graph {graph_id}, or it is not yours"
     assert Graph.objects.get().active_version == 1
+
+
+def test_what_is_named_in_the_settings_changes_and_the_rest_stays(api: APIClient, user: User) -> None:
+    url = f"/api/graphs/{make.a_graph(user).graph_id}/settings"
+    for changes, human, sensitive in (
+        ({}, True, False),
+        ({"sensitive_action_safe_mode": True}, True, True),
+        ({"human_in_the_loop_safe_mode": False, "sensitive_action_safe_mode": None}, False, True),
+    ):
+        answer = api.patch(url, changes, format="json")
+        shown = {"human_in_the_loop_safe_mode": human, "sensitive_action_safe_mode": sensitive}
+        assert (answer.status_code, answer.json()) == (200, shown)
+        graph = Graph.objects.get()
+        assert (graph.human_in_the_loop_safe_mode, graph.sensitive_action_safe_mode) == (human, sensitive)
+    refused = api.patch(url, {"human_in_the_loop_safe_mode": "yes", "sensitive_action_safe_mode": False}, format="json")
+    assert (refused.status_code, refused.json()["detail"][0]["loc"]) == (422, ["body", "human_in_the_loop_safe_mode"])
+    graph = Graph.objects.get()
+    assert (graph.human_in_the_loop_safe_mode, graph.sensitive_action_safe_mode) == (False, True)
 
 
 def test_another_graphs_id_in_the_body_is_refused(api: APIClient, user: User) -> None:
