@@ -11,11 +11,11 @@ from uuid import UUID
 from django.db import IntegrityError, connection, transaction
 
 from core import json
-from core.after_commit import run_after_commit
-from core.hints import hints
+from core.after_commit import send
+from core.broker import Hint
 from core.ids import uuid7
 from executions import events, queue
-from executions.checks import input_errors
+from executions.checks import RunChecks
 from executions.engine.plan import Plan, compile_plan
 from executions.engine.takeover import (
     Past,
@@ -131,9 +131,9 @@ def replay_run(
     masks: dict[str, Any] = dict(source.nodes_input_masks)
     if inputs:
         masks[str(from_node)] = {**masks.get(str(from_node), {}), **inputs}
-        errors = input_errors(definition, source.inputs, masks, BLOCKS.get)
-        if errors:
-            raise NotRunnable(errors)
+        answer = RunChecks(definition, BLOCKS.get).answer(source.inputs, masks)
+        if answer.errors:
+            raise NotRunnable(answer.errors)
     takeover = take_over_for_replay(plan, _remains(source, plan), from_node)
     return _queue(source, takeover, masks=masks, node_id=from_node, trigger_key=trigger_key, ring=ring)
 
@@ -203,10 +203,11 @@ def _queue(
             return GraphExecution.objects.get(user_id=source.user_id, trigger_key=trigger_key)
         run_id: UUID = inserted[0]
         cursor.execute(_COPY, {**_rows(takeover), "run": run_id, "source": source.pk, "queued": EventKind.RUN_QUEUED})
-        group = events.graph_group(source.user_id, source.graph_id)
-        run_after_commit(lambda: hints().send_threadsafe([group], str(run_id), events.changed(run_id, 1 + len(ended))))
+        hint = Hint(events.graph_group(source.user_id, source.graph_id), events.changed(run_id, 1 + len(ended)))
         if ring:
-            queue.ring([run_id])
+            queue.ring([run_id], [hint])
+        else:
+            send(hints=[hint])
     return GraphExecution.objects.get(pk=run_id)
 
 

@@ -1,59 +1,104 @@
 """Whether a graph can run with what it is given. Pure."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from graphs.blocks.base import Block, Kind
-from graphs.checks import NodeErrors, check_run, check_structure
-from graphs.definition import GraphDefinition, NodeDefinition
+from graphs.checks import Masks, NodeErrors, check_run, check_structure
+from graphs.definition import GraphDefinition, LinkDefinition, NodeDefinition
 
 
-def input_errors(
-    definition: GraphDefinition,
-    inputs: Mapping[str, Any],
-    masks: Mapping[str, Mapping[str, Any]],
-    block_of: Callable[[str], Block],
-) -> NodeErrors:
-    """What is wrong with a run's inputs, as node id → field → message; empty when it can start.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Whether a graph can run: it can without `errors`, which are node id → field → message.
 
-    What concerns the graph as a whole stands under the graph's id. Inputs that the graph does not have are ignored; a
-    null counts as given.
+    What concerns the graph as a whole stands under the graph's id. `nodes_to_skip` are left out of the run, because
+    their optional credentials were not given.
     """
-    errors: NodeErrors = {}
-    flaws = check_structure(definition)
-    for flaw in flaws:
-        errors.setdefault(flaw.node_id or str(definition.id), {}).setdefault(flaw.pin or flaw.type, flaw.message)
-    if flaws:
-        return errors
-    findings = check_run(definition, inputs=inputs, masks=masks)
-    errors.update(findings.node_errors)
-    for problem in findings.problems:
-        errors.setdefault(str(definition.id), {}).setdefault("nodes", problem)
-    for node in _nodes_of_inputs(definition, block_of):
-        _check_input(node, block_of(node.block_id), inputs, masks.get(str(node.id), {}), errors)
-    return errors
+
+    errors: NodeErrors = field(default_factory=dict)
+    nodes_to_skip: frozenset[str] = frozenset()
 
 
-def _nodes_of_inputs(definition: GraphDefinition, block_of: Callable[[str], Block]) -> Iterator[NodeDefinition]:
-    """The input nodes with names; of several with one name the last decides, as in the graph's input schema."""
-    named = {
-        node.input_default["name"]: node
-        for node in definition.nodes
-        if block_of(node.block_id).kind is Kind.INPUT and isinstance(node.input_default.get("name"), str)
-    }
-    yield from named.values()
+class RunChecks:
+    """Knows of one graph version whether it can run.
 
+    What no run can change is found out once, so that an answer takes as long as what is given is large, whatever the
+    size of the graph. Only a refusal looks at the whole graph again, to tell all that is wrong in the graph's order.
+    """
 
-def _check_input(
-    node: NodeDefinition, block: Block, inputs: Mapping[str, Any], mask: Mapping[str, Any], errors: NodeErrors
-) -> None:
-    name = node.input_default["name"]
-    wrong = errors.get(str(node.id), {})
-    if name in inputs or "value" in mask:
-        if "value" in wrong:
-            wrong["value"] = f'The input "{name}" cannot be used: {wrong["value"]}'
-        return
-    field = type(block).Input.model_fields.get("value")
-    preset = node.input_default.get("value")
-    if preset is None and (field is None or field.is_required() or field.get_default() is None):
-        errors.setdefault(str(node.id), {})["value"] = f'This input is required: give "{name}" in inputs'
+    def __init__(self, definition: GraphDefinition, block_of: Callable[[str], Block]) -> None:
+        self.definition = definition
+        self._block_of = block_of
+        self._nodes = {str(node.id): node for node in definition.nodes}
+        self._flaws: NodeErrors = {}
+        for flaw in check_structure(definition):
+            self._flaws.setdefault(flaw.node_id or str(definition.id), {}).setdefault(
+                flaw.pin or flaw.type, flaw.message
+            )
+        if self._flaws:
+            return
+        self._inputs: dict[str, list[NodeDefinition]] = {}
+        for node in definition.nodes:
+            name = node.input_default.get("name")
+            if block_of(node.block_id).kind is Kind.INPUT and isinstance(name, str):
+                self._inputs.setdefault(name, []).append(node)
+        self._links_to: dict[str, list[LinkDefinition]] = {}
+        for link in definition.links:
+            self._links_to.setdefault(str(link.sink_id), []).append(link)
+        self._bare = self._look_at_all({}, {})
+
+    def answer(self, inputs: Mapping[str, Any], masks: Masks) -> Answer:
+        """Whether the graph can run with `inputs` by name and `masks` by node id and pin.
+
+        Inputs that the graph does not have are ignored; a null counts as given.
+        """
+        if self._flaws:
+            return Answer(self._flaws)
+        given = {str(node.id): node for name in inputs for node in self._inputs.get(name, ())}
+        given.update({node_id: self._nodes[node_id] for node_id in masks if node_id in self._nodes})
+        if not given:
+            return self._bare
+        links = [link for node_id in given for link in self._links_to.get(node_id, ())]
+        errors, nodes_to_skip, _ = self._look_at(list(given.values()), links, inputs, masks)
+        if errors or not self._bare.errors.keys() <= given.keys():
+            return self._look_at_all(inputs, masks)
+        return Answer(nodes_to_skip=(self._bare.nodes_to_skip - given.keys()) | nodes_to_skip)
+
+    def _look_at_all(self, inputs: Mapping[str, Any], masks: Masks) -> Answer:
+        errors, nodes_to_skip, problems = self._look_at(self.definition.nodes, self.definition.links, inputs, masks)
+        for problem in problems:
+            errors.setdefault(str(self.definition.id), {}).setdefault("nodes", problem)
+        return Answer(errors, nodes_to_skip)
+
+    def _look_at(
+        self, nodes: Sequence[NodeDefinition], links: Sequence[LinkDefinition], inputs: Mapping[str, Any], masks: Masks
+    ) -> tuple[NodeErrors, frozenset[str], list[str]]:
+        """What there is to say of these nodes, which depends on no others; `links` are those that reach them."""
+        whole = self.definition
+        part = GraphDefinition(whole.id, whole.version, whole.owner_id, whole.name, tuple(nodes), tuple(links))
+        findings = check_run(part, inputs=inputs, masks=masks)
+        errors = findings.node_errors
+        for node in self._deciding(nodes):
+            self._check_input(node, inputs, masks.get(str(node.id), {}), errors)
+        return errors, frozenset(findings.nodes_to_skip), findings.problems
+
+    def _deciding(self, nodes: Iterable[NodeDefinition]) -> Iterable[NodeDefinition]:
+        """The inputs among `nodes`; of several with one name the last decides, as in the graph's input schema."""
+        among = {str(node.id) for node in nodes}
+        return [named[-1] for named in self._inputs.values() if str(named[-1].id) in among]
+
+    def _check_input(
+        self, node: NodeDefinition, inputs: Mapping[str, Any], mask: Mapping[str, Any], errors: NodeErrors
+    ) -> None:
+        name = node.input_default["name"]
+        wrong = errors.get(str(node.id), {})
+        if name in inputs or "value" in mask:
+            if "value" in wrong:
+                wrong["value"] = f'The input "{name}" cannot be used: {wrong["value"]}'
+            return
+        pin = type(self._block_of(node.block_id)).Input.model_fields.get("value")
+        preset = node.input_default.get("value")
+        if preset is None and (pin is None or pin.is_required() or pin.get_default() is None):
+            errors.setdefault(str(node.id), {})["value"] = f'This input is required: give "{name}" in inputs'

@@ -45,6 +45,21 @@ class NotRunnable(Invalid):
         }
 
 
+class RefusedInBatch(Invalid):
+    """One of the runs cannot start, so none was started; `run_index` says which, counted from 0."""
+
+    hint = "Correct or leave out this run, and send the others again with it or without."
+
+    def __init__(self, run_index: int, error: Invalid) -> None:
+        super().__init__(f"Run {run_index}: {error.message}", **error.data, run_index=run_index)
+
+
+class KeyReused(Conflict):
+    """This key has started a run by another request."""
+
+    hint = "Choose a new key for each request; repeat a key only to repeat the same request."
+
+
 class TooDeep(Conflict):
     """The graph calls itself, or others, deeper than the limit."""
 
@@ -87,6 +102,15 @@ class EditedForRest(Invalid):
     """Edited data cannot be approved together with the rest of the run."""
 
     hint = "Leave out auto_approve_future, or reviewed_data."
+
+
+class TooLarge(Invalid):
+    """A value is larger than values may be."""
+
+    hint = "Pass a reference to it, such as an address, or raise TASKLOOM_VALUE_BYTES."
+
+    def __init__(self, *, size: int, limit: int) -> None:
+        super().__init__(f"The value takes {size:,} bytes as JSON, more than the {limit:,} that are allowed")
 
 
 class OverLimit(DomainError):

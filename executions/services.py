@@ -1,23 +1,28 @@
 """Decide about runs and change them; each function is one transaction.
 
-Every way to start a run, be it a request, a command or another run, ends in `start_run`.
+Every way to start a run, be it a request, a command or another run, ends in `start_run` or `start_runs`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
+from json import loads
 from typing import Any
 from uuid import UUID
 
+import orjson
 from django.db import IntegrityError, transaction
+from django.db.models import JSONField
 
 from core import json
-from core.after_commit import run_after_commit
-from core.errors import Conflict
-from core.hints import hints
+from core.after_commit import send
+from core.broker import Hint
+from core.errors import Conflict, Invalid
 from core.ids import uuid7
+from core.sql import fetch_prepared
 from executions import events, queue
-from executions.checks import input_errors
-from executions.errors import NoSuchRun, NotRunnable, TooDeep
+from executions.checks import RunChecks
+from executions.errors import KeyReused, NoSuchRun, NotRunnable, RefusedInBatch, TooDeep
 from executions.kinds import FINAL, EventKind, NodeStatus, Status
 from executions.models import Event, GraphExecution, NodeExecution, Review
 from graphs.blocks.registry import BLOCKS
@@ -28,26 +33,61 @@ MAX_DEPTH = 8
 NODE_BUDGET = 100_000
 STOPPED = "The run was stopped."
 
-_INSERT_RUN = """
-WITH run AS (
+_FIELDS = GraphExecution._meta.concrete_fields
+_NAMES = [column.attname for column in _FIELDS]
+_JSON = [place for place, column in enumerate(_FIELDS) if isinstance(column, JSONField)]
+
+# What runs that start together may have each for itself.
+_OWN = {
+    "id": "uuid",
+    "trigger_key": "text",
+    "request_hash": "text",
+    "inputs": "jsonb",
+    "credential_inputs": "jsonb",
+    "nodes_input_masks": "jsonb",
+    "nodes_to_skip": "jsonb",
+    "is_dry_run": "boolean",
+    "node_budget": "integer",
+    "timeout_seconds": "float8",
+}
+_ONE = "SELECT " + ", ".join(f"%({name})s::{kind} AS {name}" for name, kind in _OWN.items())
+_MANY = f"SELECT * FROM jsonb_to_recordset(%(runs)s) AS g({', '.join(map(' '.join, _OWN.items()))})"  # noqa: S608  ours
+_INSERT = """
+WITH given AS ({given}), run AS (
     INSERT INTO executions_graphexecution (
-        id, user_id, graph_id, graph_version, parent_id, root_id, depth, trigger_key, inputs, credential_inputs,
-        nodes_input_masks, node_budget, deadline_at, human_in_the_loop_safe_mode, sensitive_action_safe_mode, head_seq)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s),
-        COALESCE((SELECT human_in_the_loop_safe_mode FROM executions_graphexecution WHERE id = %s),
-            (SELECT human_in_the_loop_safe_mode FROM graphs_graph WHERE id = %s)),
-        COALESCE((SELECT sensitive_action_safe_mode FROM executions_graphexecution WHERE id = %s),
-            (SELECT sensitive_action_safe_mode FROM graphs_graph WHERE id = %s)), 1)
+        user_id, graph_id, graph_version, parent_id, root_id, depth, id, trigger_key, request_hash, inputs,
+        credential_inputs, nodes_input_masks, nodes_to_skip, is_dry_run, node_budget, deadline_at,
+        human_in_the_loop_safe_mode, sensitive_action_safe_mode, head_seq)
+    SELECT %(user)s, %(graph)s, %(version)s, %(parent)s, %(root)s, %(depth)s, id, trigger_key, request_hash, inputs,
+        credential_inputs, nodes_input_masks, nodes_to_skip, is_dry_run, node_budget,
+        clock_timestamp() + make_interval(secs => timeout_seconds),
+        COALESCE(%(asks)s::boolean, (SELECT human_in_the_loop_safe_mode FROM graphs_graph WHERE id = %(graph)s)),
+        COALESCE(%(is_careful)s::boolean, (SELECT sensitive_action_safe_mode FROM graphs_graph WHERE id = %(graph)s)),
+        1
+    FROM given
     ON CONFLICT (user_id, trigger_key) WHERE trigger_key IS NOT NULL DO NOTHING
-    RETURNING *
+    RETURNING {columns}
 ), event AS (
-    INSERT INTO executions_event (run_id, seq, kind) SELECT id, 1, %s FROM run
+    INSERT INTO executions_event (run_id, seq, kind) SELECT id, 1, %(queued)s FROM run
 )
 SELECT * FROM run
 """
+_COLUMNS = ", ".join(column.column for column in _FIELDS)
+_INSERT_ONE, _INSERT_MANY = (" ".join(_INSERT.format(given=given, columns=_COLUMNS).split()) for given in (_ONE, _MANY))
 
-# A saved version never changes. One that is deleted with its graph is noticed by the foreign key of the run.
-_definition_of = lru_cache(maxsize=1000)(load_definition)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What one run is started with; see `start_run`."""
+
+    inputs: Mapping[str, Any]
+    credential_inputs: Mapping[str, Any] = field(default_factory=dict)
+    nodes_input_masks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    trigger_key: str | None = None
+    request_hash: str = ""
+    node_budget: int = NODE_BUDGET
+    timeout_seconds: float | None = None
+    dry_run: bool = False
 
 
 def start_run(
@@ -60,8 +100,10 @@ def start_run(
     nodes_input_masks: Mapping[str, Mapping[str, Any]] | None = None,
     parent_id: UUID | None = None,
     trigger_key: str | None = None,
+    request_hash: str = "",
     node_budget: int = NODE_BUDGET,
     timeout_seconds: float | None = None,
+    dry_run: bool = False,
     ring: bool = True,
 ) -> GraphExecution:
     """Queue a run of one of the user's graphs and tell a worker once it is committed.
@@ -69,34 +111,46 @@ def start_run(
     Whether people are asked is what the graph says now, or said when the calling run began.
     `inputs` go to the input nodes by name, `nodes_input_masks` (node id → pin → value) win over everything else.
     The run ends as FAILED when it would begin more than `node_budget` activations, or after `timeout_seconds`.
-    With a `trigger_key` that started a run before, that run is returned and nothing is started. `ring=False` leaves
-    telling a worker to the caller.
+    A dry run, and what it calls, has no effects and costs nothing: blocks give example outputs.
+    With a `trigger_key` that started a run before, that run is returned and nothing is started, or `KeyReused` raised
+    if a `request_hash` is given and that run had another. `ring=False` leaves telling a worker to the caller.
 
     Raises `GraphNotFound`, `NotRunnable` with the errors of each node and field, `NotStorable`, `TooDeep`, or
     `Conflict` when the parent run has ended or is asked to.
     """
-    masks = nodes_input_masks or {}
-    definition = _definition_of(graph_id, graph_version)
-    if definition.owner_id != user_id:
-        raise GraphNotFound(graph_id=str(graph_id))
-    errors = input_errors(definition, inputs, masks, BLOCKS.get)
-    if errors:
-        raise NotRunnable(errors)
-    root_id, depth = _lineage(parent_id)
-    values = (
-        uuid7(), user_id, graph_id, graph_version, parent_id, root_id, depth, trigger_key,
-        _text(inputs), _text(credential_inputs or {}), _text(masks), node_budget, timeout_seconds,
-        parent_id, graph_id, parent_id, graph_id, EventKind.RUN_QUEUED.value,
-    )  # fmt: skip
-    try:
-        for run in GraphExecution.objects.raw(_INSERT_RUN, values):
-            _announce(run.pk, user_id, graph_id, head_seq=1)
-            if ring:
-                queue.ring([run.pk])
-            return run
-    except IntegrityError:
-        raise GraphNotFound(graph_id=str(graph_id)) from None
-    return GraphExecution.objects.get(user_id=user_id, trigger_key=trigger_key)
+    checks = _checks_for(user_id, graph_id, graph_version)
+    parent = _parent(parent_id)
+    request = RunRequest(
+        inputs=inputs,
+        credential_inputs=credential_inputs or {},
+        nodes_input_masks=nodes_input_masks or {},
+        trigger_key=trigger_key,
+        request_hash=request_hash,
+        node_budget=node_budget,
+        timeout_seconds=timeout_seconds,
+        dry_run=dry_run or (parent is not None and parent.is_dry_run),
+    )
+    return _insert(checks, parent, [_row_of(request, checks)], ring=ring)[0]
+
+
+def start_runs(
+    graph_id: UUID, graph_version: int, *, user_id: UUID, runs: Sequence[RunRequest], ring: bool = True
+) -> list[GraphExecution]:
+    """Queue runs of one of the user's graphs, all or none, and tell workers once they are committed.
+
+    Each is started as by `start_run`; the answer is in the order of `runs`. Raises what that does, but for
+    `NotRunnable` and `NotStorable`: a run that they would refuse is named by `RefusedInBatch`.
+    """
+    checks = _checks_for(user_id, graph_id, graph_version)
+    rows = []
+    for index, request in enumerate(runs):
+        try:
+            rows.append(_row_of(request, checks))
+        except Invalid as error:
+            raise RefusedInBatch(index, error) from None
+    # A key that turns out to be another request's takes back what was inserted beside it.
+    with transaction.atomic():
+        return _insert(checks, None, rows, ring=ring) if rows else []
 
 
 def stop_run(run_id: UUID) -> GraphExecution:
@@ -123,16 +177,107 @@ def delete_run(run_id: UUID) -> None:
     GraphExecution.objects.filter(pk=run_id).update(is_deleted=True)
 
 
-def _lineage(parent_id: UUID | None) -> tuple[UUID | None, int]:
-    """The root and the depth of a run started by `parent_id`."""
-    if parent_id is None:
-        return None, 0
-    parent = GraphExecution.objects.filter(pk=parent_id).first()
+# A saved version never changes. One that is deleted with its graph is noticed by the foreign key of the run.
+@lru_cache(maxsize=1000)
+def _checks_of(graph_id: UUID, graph_version: int) -> RunChecks:
+    return RunChecks(load_definition(graph_id, graph_version), BLOCKS.get)
+
+
+def _checks_for(user_id: UUID, graph_id: UUID, graph_version: int) -> RunChecks:
+    checks = _checks_of(graph_id, graph_version)
+    if checks.definition.owner_id != user_id:
+        raise GraphNotFound(graph_id=str(graph_id))
+    return checks
+
+
+def _parent(run_id: UUID | None) -> GraphExecution | None:
+    """The run that wants to start another, if it may."""
+    if run_id is None:
+        return None
+    parent = GraphExecution.objects.filter(pk=run_id).first()
     if parent is None or parent.status in FINAL or parent.cancel_requested_at is not None:
         raise Conflict("The run that wanted to start this one is over")
     if parent.depth >= MAX_DEPTH:
         raise TooDeep(f"Graphs may run graphs up to {MAX_DEPTH} levels deep")
-    return parent.root_id or parent.pk, parent.depth + 1
+    return parent
+
+
+def _row_of(request: RunRequest, checks: RunChecks) -> dict[str, Any]:
+    """The columns of `_OWN`, JSON as text; raises `NotRunnable` or `NotStorable`."""
+    answer = checks.answer(request.inputs, request.nodes_input_masks)
+    if answer.errors:
+        raise NotRunnable(answer.errors)
+    return {
+        "id": uuid7(),
+        "trigger_key": request.trigger_key,
+        "request_hash": request.request_hash,
+        "inputs": _text(request.inputs),
+        "credential_inputs": _text(request.credential_inputs),
+        "nodes_input_masks": _text(request.nodes_input_masks),
+        "nodes_to_skip": _text(sorted(answer.nodes_to_skip)),
+        "is_dry_run": request.dry_run,
+        "node_budget": request.node_budget,
+        "timeout_seconds": request.timeout_seconds,
+    }
+
+
+def _insert(
+    checks: RunChecks, parent: GraphExecution | None, rows: Sequence[dict[str, Any]], *, ring: bool
+) -> list[GraphExecution]:
+    """Insert runs and announce them; in place of one whose key has started a run before comes that run."""
+    graph = checks.definition
+    common = {
+        "user": graph.owner_id,
+        "graph": graph.id,
+        "version": graph.version,
+        "parent": parent and parent.pk,
+        "root": parent and (parent.root_id or parent.pk),
+        "depth": parent.depth + 1 if parent else 0,
+        "asks": parent and parent.human_in_the_loop_safe_mode,
+        "is_careful": parent and parent.sensitive_action_safe_mode,
+        "queued": EventKind.RUN_QUEUED.value,
+    }
+    try:
+        if len(rows) == 1:
+            inserted = fetch_prepared(_INSERT_ONE, common | rows[0])
+        else:
+            inserted = fetch_prepared(_INSERT_MANY, common | {"runs": _document(rows)})
+    except IntegrityError:
+        raise GraphNotFound(graph_id=str(graph.id)) from None
+    runs = {run.pk: run for run in map(_run_of, inserted)}
+    if runs:
+        hint = Hint(events.graph_group(graph.owner_id, graph.id), events.changed(next(iter(runs)), 1))
+        if ring:
+            queue.ring(list(runs), [hint])
+        else:
+            send(hints=[hint])
+    others = _started_before(graph.owner_id, [row for row in rows if row["id"] not in runs])
+    return [runs.get(row["id"]) or others[row["trigger_key"]] for row in rows]
+
+
+def _document(rows: Sequence[dict[str, Any]]) -> str:
+    texts = [name for name, kind in _OWN.items() if kind == "jsonb"]
+    return orjson.dumps([{**row, **{name: orjson.Fragment(row[name]) for name in texts}} for row in rows]).decode()
+
+
+def _run_of(row: Sequence[Any]) -> GraphExecution:
+    values = list(row)
+    for place in _JSON:
+        values[place] = loads(values[place])
+    return GraphExecution.from_db(None, _NAMES, values)
+
+
+def _started_before(user_id: UUID, rows: Sequence[dict[str, Any]]) -> dict[str, GraphExecution]:
+    """The runs that the keys of these rows have started, by key; raises `KeyReused` if by another request."""
+    if not rows:
+        return {}
+    runs = GraphExecution.objects.filter(user_id=user_id, trigger_key__in=[row["trigger_key"] for row in rows])
+    started = {str(run.trigger_key): run for run in runs}
+    for row in rows:
+        run = started[row["trigger_key"]]
+        if row["request_hash"] and row["request_hash"] != run.request_hash:
+            raise KeyReused(run_id=str(run.pk))
+    return started
 
 
 def _terminate(run: GraphExecution) -> None:
@@ -161,12 +306,8 @@ def _terminate(run: GraphExecution) -> None:
 
 def _announce(run_id: UUID, user_id: UUID, graph_id: UUID, head_seq: int) -> None:
     """Tell those who watch the run, and those who watch all of the graph's, once the transaction commits."""
-    about, hint = str(run_id), events.changed(run_id, head_seq)
-    groups = [events.graph_group(user_id, graph_id)]
-    # Nobody can watch a run yet that did not exist.
-    if head_seq > 1:
-        groups.append(events.run_group(run_id))
-    run_after_commit(lambda: hints().send_threadsafe(groups, about, hint))
+    hint = events.changed(run_id, head_seq)
+    send(hints=[Hint(group, hint) for group in (events.graph_group(user_id, graph_id), events.run_group(run_id))])
 
 
 def _text(value: object) -> str:

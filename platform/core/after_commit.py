@@ -1,32 +1,27 @@
 """The only way out of a transaction: work and hints leave when it commits, or not at all."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from django.db import transaction
 
-from core.broker import BrokerUnavailable, publish
+from core.broker import BrokerUnavailable, Hint, Task, publish
 
 log = logging.getLogger(__name__)
 
 
-def send_task(name: str, *, queue: str, **arguments: Any) -> None:
-    """Send a Celery task by name once the current transaction commits; at once outside of one.
+def send(tasks: Sequence[Task] = (), hints: Sequence[Hint] = ()) -> None:
+    """Send Celery tasks and hints, together, once the current transaction commits; at once outside of one.
 
-    A broker that is away is logged, not raised: rows are the truth, and a sweeper finds what was not announced.
+    A broker that is away is logged, not raised: rows are the truth, a sweeper finds what was not announced, and whoever
+    watches looks again by and by.
     """
-    run_after_commit(partial(_send_now, name, queue, arguments))
+    transaction.on_commit(partial(_send_now, tasks, hints), robust=True)
 
 
-def run_after_commit(action: Callable[[], None]) -> None:
-    """Call `action` once the current transaction commits; what it raises is logged and does not reach the caller."""
-    transaction.on_commit(action, robust=True)
-
-
-def _send_now(name: str, queue: str, arguments: dict[str, Any]) -> None:
+def _send_now(tasks: Sequence[Task], hints: Sequence[Hint]) -> None:
     try:
-        publish(name, queue, arguments)
+        publish(tasks, hints)
     except BrokerUnavailable as error:
         log.warning("%s", error)

@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-import threading
 from collections.abc import Iterable
-from functools import cache
 from typing import Any
 
 from channels.layers import get_channel_layer
@@ -26,10 +24,6 @@ class Hints:
         if self._sender is None or self._sender.done():
             self._sender = self._loop.create_task(self._send_waiting())
 
-    def send_threadsafe(self, groups: Iterable[str], about: str, message: dict[str, Any]) -> None:
-        """The same from any thread."""
-        self._loop.call_soon_threadsafe(self.send, groups, about, message)
-
     async def _send_waiting(self) -> None:
         layer = get_channel_layer()
         if layer is None:
@@ -41,11 +35,3 @@ class Hints:
                 # Any failure of the layer: whoever watches has a heartbeat to fall back on.
                 if isinstance(result, Exception):
                     log.warning("A hint was lost: %s", result)
-
-
-@cache
-def hints() -> Hints:
-    """This process's sender for code that has no event loop of its own, such as a request's thread."""
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="hints", daemon=True).start()
-    return Hints(loop)

@@ -14,7 +14,8 @@ from pytest_django import Settings
 from accounts.models import User
 from accounts.services import issue_tokens
 from config.asgi import application
-from core.hints import hints
+from core.after_commit import send
+from core.broker import Hint
 from executions import consumers, events, services
 from executions.engine.engine import Engine
 from executions.kinds import Status
@@ -432,7 +433,7 @@ async def test_a_flood_of_hints_costs_one_look_at_a_time(watcher: Watcher, graph
     await Event.objects.abulk_create([Event(run_id=run.pk, seq=seq, kind="run.started") for seq in range(1, 501)])
     await watcher.ask("subscribe_graph_execution", graph_exec_id=str(run.pk), after_seq=0)
     for _ in range(1000):
-        hints().send_threadsafe(events.run_group(run.pk), str(uuid4()), events.changed(run.pk, 500))
+        await sync_to_async(send)(hints=[Hint(events.run_group(run.pk), events.changed(run.pk, 500))])
     assert [(await watcher.next())["data"]["seq"] for _ in range(500)] == list(range(1, 501))
     assert await watcher.is_quiet()
 

@@ -1,0 +1,19 @@
+"""Statements that are run so often that Postgres should know them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from django.db import connection
+
+
+def fetch_prepared(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Run a statement on Django's connection, in its transaction, and return all rows; Postgres plans it only once.
+
+    Django's own cursors write the parameters into the text, so that Postgres parses and plans each call anew. Keep the
+    text below 4,096 characters: psycopg parses longer ones each time. Raises Django's database errors.
+    """
+    connection.ensure_connection()
+    connection.validate_no_broken_transaction()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        return cursor.execute(statement, parameters, prepare=True).fetchall()
