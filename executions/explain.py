@@ -8,9 +8,10 @@ from uuid import UUID
 
 from django.conf import settings
 
+from executions import previews
 from executions.errors import NoSuchRun
 from executions.kinds import FINAL, NodeStatus, Status
-from executions.models import GraphExecution, NodeExecution
+from executions.models import GraphExecution, NodeExecution, Review
 from executions.reading import block_name, rows_of, time_text
 from graphs.services import load_definition
 
@@ -72,10 +73,14 @@ def _about_nodes(run: GraphExecution, now: datetime) -> Iterator[str]:
     opened = list(NodeExecution.objects.open_in(run.pk).defer("input_data").order_by("started_at")[: MAX_SENTENCES + 1])
     called = [node.waits[-1]["child"] for node in opened if node.waits and "child" in node.waits[-1]]
     children = {str(child.pk): child for child in GraphExecution.objects.filter(pk__in=called)}
+    reviews = {
+        review.node_execution_id: review
+        for review in Review.objects.waiting().filter(run=run).defer("payload").order_by("turn")
+    }
     for node in opened:
         name = f"Node {block_name(node.block_id)} {node.node_id}"
         if node.status == NodeStatus.REVIEW:
-            yield f"{name} waits since {time_text(node.started_at)} for a person to decide."
+            yield of_review(name, reviews.get(node.pk), now)
         elif node.status == NodeStatus.WAITING:
             wait = node.waits[-1]
             child = children.get(wait.get("child", ""))
@@ -125,6 +130,15 @@ def of_wait(name: str, wait: Mapping[str, Any], attempt: int, now: datetime, of_
     if "retry" in wait:
         return f"{name} is tried again at {when}, attempt {attempt + 1}, after: {wait['retry']}"
     return f"{name} waits for its timer until {when}."
+
+
+def of_review(name: str, review: Review | None, now: datetime) -> str:
+    """What a node waits for that asked a person; without a `review` that waits, somebody has decided."""
+    if review is None:
+        return f"{name} asked a person, who has decided: it goes on as soon as a worker takes it up."
+    since = f"{time_text(review.created_at)} ({lasting(now - review.created_at)})"
+    about = previews.preview(review.instructions, 200)
+    return f"{name} waits since {since} for a person to decide about “{about}”, as {review.node_execution_id}."
 
 
 def of_stalled(stalled: Mapping[str, Any], block: str) -> str:

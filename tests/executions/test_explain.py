@@ -16,8 +16,10 @@ from executions import services
 from executions.engine.engine import Engine
 from executions.errors import NoSuchRun
 from executions.explain import lasting, of_queue, of_wait, why
-from executions.kinds import Status
-from executions.models import GraphExecution, NodeExecution
+from executions.kinds import NodeStatus, Status
+from executions.models import GraphExecution, NodeExecution, Review
+from executions.reviews import Verdict, ask_review, decide
+from graphs.blocks.base import AskForReview
 from tests import make
 from tests.drawing import Drawn, draw
 from tests.executions.conftest import Run, eventually
@@ -66,6 +68,25 @@ def test_a_wait_says_until_when_and_why() -> None:
     assert of_wait("Node X", {"child": "c"}, 1, NOW, ["It sleeps."]) == (
         "Node X waits for the run c that it called, which itself: It sleeps."
     )
+
+
+def test_a_run_that_waits_for_a_person_says_since_when_and_what_about(user: User) -> None:
+    graph = draw(user, {"ask": ("HumanInTheLoop", {"data": 1, "name": "Payment"})})
+    run = make.a_run(user, graph.id, status=Status.REVIEW)
+    node = make.an_activation(run, graph.nodes["ask"], "HumanInTheLoop", status=NodeStatus.REVIEW, ended_at=None)
+    ask = AskForReview(1, "Payment")
+    about = {"run_id": run.pk, "user_id": user.pk, "graph_id": graph.id, "graph_version": 1, "node_id": node.node_id}
+    ask_review(**about, node_execution_id=node.pk, turn=0, ask=ask)
+    Review.objects.update(created_at=timezone.now() - timedelta(days=21))
+    [sentence] = why(run.pk).sentences
+    name = f"Node HumanInTheLoopBlock {node.node_id}"
+    assert sentence.startswith(f"{name} waits since 20")
+    assert sentence.endswith(f"Z (21 d) for a person to decide about “Payment”, as {node.pk}.")
+    GraphExecution.objects.update(status=Status.RUNNING, lease_until=timezone.now() + timedelta(minutes=1))
+    decide(user.pk, [Verdict(node.pk, approved=True)])
+    assert why(run.pk).sentences == [
+        f"{name} asked a person, who has decided: it goes on as soon as a worker takes it up."
+    ]
 
 
 def test_lengths_of_time_are_told_in_their_largest_unit() -> None:
