@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format openapi bench crash clean
+.PHONY: help install run test check format openapi bench crash chaos soak clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -36,11 +36,18 @@ format: .venv/.installed ## Bring the code into its style
 openapi: .venv/.installed ## Write down what the interface is now; review the difference
 	$(PYTHON) -m tests.services manage.py spectacular --fail-on-warn --validate --file tests/wire/openapi.yaml
 
-bench: .venv/.installed ## Measure the engine, beside bare Celery and bare Postgres
+bench: .venv/.installed ## Measure the platform beside bare Celery and Postgres; ARGS="--only W2,W4", ARGS=--all …
 	@exec $(PYTHON) -m tests.bench $(ARGS)
 
 crash: .venv/.installed ## End, halt and cut off workers at every named moment, and take away each guard once
 	@exec $(PYTHON) -m pytest tests/crash --full-matrix -n 2 --dist load $(ARGS)
+
+chaos: .venv/.installed ## Let everything fail at random for three minutes; ARGS="--seconds 60 --seeds 3 --seed 1"
+	@exec $(PYTHON) -m tests.chaos $(ARGS)
+
+soak: .venv/.installed ## Chaos with new seeds for half an hour, then thousands of random graphs and schedules
+	$(PYTHON) -m tests.chaos --seconds 600 --seed $$(date +%s) $(ARGS)
+	$(PYTHON) -m pytest tests/proof --proof-examples 2000 -n 2
 
 clean: ## Remove the virtual environment and what tools left behind (not the data in .taskloom)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

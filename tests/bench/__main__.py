@@ -1,31 +1,55 @@
-"""`python -m tests.bench`: medians of interleaved rounds, with minimum and maximum, on services of its own."""
+"""`python -m tests.bench`: what the platform costs, beside its targets, measured on services of its own."""
 
 import argparse
+import json
 import os
-import statistics
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from config.embedded import Embedded, paths
-from tests.bench.workloads import Contender, Workload
+from tests.bench.figures import WIDTH, Section
 
-WARM_UPS = 3
+ROOT = Path(__file__).resolve().parents[2]
+SPEED = ("W1", "W2", "W3", "W4", "W5a", "W5b")
+OTHERS = ("effects", "io", "sockets", "memory")
+GROWTH = "growth"
 
 
 def main() -> None:
-    """Start Postgres and Valkey durably, run every workload on every contender in turn, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="how often each workload is measured (default 5)")
-    rounds = parser.parse_args().rounds
+    """Start Postgres and Valkey durably, measure what was asked for, and print a table for each group."""
+    options = _options()
     with tempfile.TemporaryDirectory(prefix="taskloom-bench-") as folder:
         home = Path(folder).resolve()
         _point_at(home)
         with Embedded(home, durable=True):
-            _measure(rounds)
+            _set_up(home)
+            _measure(options.rounds, _codes(options), options.json)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="how often each workload is measured (default 5)")
+    parser.add_argument("--only", default="", help=f"some of {','.join([*SPEED, *OTHERS, GROWTH])}")
+    parser.add_argument("--growth", action="store_true", help="also with a million runs in the tables (minutes)")
+    parser.add_argument("--all", action="store_true", help="everything there is")
+    parser.add_argument("--json", type=Path, help="a file to keep the figures in")
+    options = parser.parse_args()
+    unknown = set(filter(None, options.only.split(","))) - {*SPEED, *OTHERS, GROWTH}
+    if unknown:
+        parser.error(f"--only knows {', '.join([*SPEED, *OTHERS, GROWTH])}, not {', '.join(sorted(unknown))}")
+    return options
+
+
+def _codes(options: argparse.Namespace) -> set[str]:
+    """What to measure."""
+    if options.all:
+        return {*SPEED, *OTHERS, GROWTH}
+    chosen = set(filter(None, options.only.split(","))) or {*SPEED, *OTHERS}
+    return chosen | ({GROWTH} if options.growth else set())
 
 
 def _point_at(home: Path) -> None:
@@ -36,66 +60,42 @@ def _point_at(home: Path) -> None:
     os.environ["BENCH_DATABASE_URL"] = paths.database_url(home)
     os.environ["BENCH_REDIS_URL"] = paths.redis_url(home).replace("db=0", "db=2")
     os.environ["BENCH_BROKER_URL"] = paths.broker_url(paths.redis_url(home)).replace("host=0", "host=2")
+    # Blocks that wait and do nothing, installed like those of any third-party package.
+    probes = str(ROOT / "tests" / "packages")
+    os.environ["PYTHONPATH"] = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), probes])
+    sys.path.append(probes)
 
 
-def _measure(rounds: int) -> None:
+def _set_up(home: Path) -> None:
     import django
 
     django.setup()
-    from django.core.management import call_command
+    from config.up import prepare
 
-    call_command("migrate", verbosity=0)
-    from tests.bench.canvas import Canvas
-    from tests.bench.floor import Commits, Floor
-    from tests.bench.ours import Taskloom
-    from tests.bench.workloads import WORKLOADS
-
-    contenders: list[Contender] = [Taskloom(), Floor(), Canvas(), Commits()]
-    figures: dict[tuple[str, str], list[float | None]] = {}
-    started: list[Contender] = []
-    try:
-        for contender in contenders:
-            contender.start()
-            started.append(contender)
-        for workload in WORKLOADS:
-            # Several times, so that every process of a contender has seen the workload before it counts.
-            for contender in contenders * WARM_UPS:
-                _figure(workload, contender)
-            for _ in range(rounds):
-                for contender in contenders:
-                    figures.setdefault((workload.name, contender.name), []).append(_figure(workload, contender))
-            sys.stderr.write(f"measured: {workload.name}\n")
-    finally:
-        for contender in started:
-            contender.stop()
-    table = Table(title=f"Median (least to most) of {rounds} interleaved rounds, {os.cpu_count()} processors")
-    table.add_column("workload")
-    for contender in contenders:
-        table.add_column(contender.name, justify="right")
-    for workload in WORKLOADS:
-        cells = [_cell(figures[workload.name, contender.name]) for contender in contenders]
-        table.add_row(f"{workload.name}, {workload.unit}", *cells)
-    Console(width=150).print(table)
+    (home / "static").mkdir()
+    prepare.migrate()
 
 
-def _figure(workload: Workload, contender: Contender) -> float | None:
-    """The workload's figure, or None when the contender never came to its end."""
-    if workload.is_long and contender.is_slow:
-        return None
-    try:
-        return workload.once(contender)
-    except TimeoutError:
-        sys.stderr.write(f"{contender.name} did not finish: {workload.name}\n")
-        return None
+def _measure(rounds: int, codes: set[str], keep: Path | None) -> None:
+    from tests.bench import effects, growth, memory, sockets, speed
 
-
-def _cell(figures: list[float | None]) -> str:
-    values = [figure for figure in figures if figure is not None]
-    if not values:
-        return "not measured"
-    hung = len(figures) - len(values)
-    note = f", {hung} hung" if hung else ""
-    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f}{note})"
+    groups: list[tuple[set[str], Callable[[], Section]]] = [
+        (set(SPEED), lambda: speed.measure(rounds, codes)),
+        ({"effects", "io"}, lambda: effects.measure(rounds, codes)),
+        ({"sockets"}, lambda: sockets.measure()),
+        ({"memory"}, lambda: memory.measure()),
+        ({GROWTH}, lambda: growth.measure()),
+    ]
+    console = Console(width=WIDTH)
+    console.print(f"{os.cpu_count()} processors, Postgres durable, medians with the least and the most\n")
+    sections = []
+    for members, measure in groups:
+        if members & codes:
+            sections.append(measure())
+            sections[-1].show(console)
+            if keep is not None:
+                document = {"processors": os.cpu_count(), "sections": [section.document() for section in sections]}
+                keep.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -113,8 +113,8 @@ def _new_run() -> int:
 class Floor:
     """One message a run, one commit a wave, prefork 2."""
 
-    name = "floor: Celery + Postgres"
-    is_slow = False
+    name = "floor"
+    leaves_out: frozenset[str] = frozenset()
 
     def start(self) -> None:
         """Start the worker."""
@@ -153,8 +153,8 @@ class Floor:
 class Commits:
     """Postgres alone: the same rows, each wave one commit, in this process; what durability itself costs."""
 
-    name = "bare Postgres commits"
-    is_slow = False
+    name = "bare commits"
+    leaves_out: frozenset[str] = frozenset()
 
     def start(self) -> None:
         """Make the tables."""

@@ -1,95 +1,69 @@
-"""Taskloom itself: two worker processes, runs started by the service that every entry calls."""
+"""Taskloom in process: runs started by the service that every entry calls, their ends told by the stream's hint."""
 
 import asyncio
-import tempfile
 import threading
-from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Coroutine, Sequence
 from typing import Any
 from uuid import UUID
 
 from channels.layers import get_channel_layer
 from django.db import connection
 
-from accounts.models import User
 from executions import events, services
 from executions.kinds import FINAL
-from tests.drawing import Drawn, draw
-from tests.workers import worker
+from tests.bench.graphs import Graphs
+from tests.bench.installation import somebody
+from tests.drawing import Drawn
+
+_PATIENCE = 120.0
 
 
 class Taskloom:
-    """Every node a row, every event a row, everything committed synchronously; told of the end by the stream's hint."""
+    """Every node a row, every event a row, everything committed synchronously. Needs workers that run."""
 
-    name = "Taskloom"
-    is_slow = False
-
-    def __init__(self, workers: int = 2) -> None:
-        self._workers = workers
-        self._running = ExitStack()
-        self._drawn: dict[tuple[str, int], Drawn] = {}
-        self._ends = _Ends()
+    name = "in process"
+    leaves_out: frozenset[str] = frozenset()
 
     def start(self) -> None:
-        """Start the workers and draw the graphs."""
-        self._user = User.objects.create_user(email="bench@example.com", password="bench")
-        logs = Path(self._running.enter_context(tempfile.TemporaryDirectory()))
-        for number in range(self._workers):
-            log = logs / f"worker{number}.log"
-            self._running.enter_context(worker(log, TASKLOOM_LEASE_SECONDS="15", DJANGO_LOG_LEVEL="WARNING"))
+        """Begin to listen."""
+        self._ends = _Ends()
         self._ends.start()
+        self.graphs = Graphs(somebody(f"in-process-{id(self)}"), self._watch)
         self.chain(1)
 
     def stop(self) -> None:
-        """Stop the workers."""
-        self._running.close()
+        """Listen no more."""
         self._ends.stop()
 
     def chain(self, nodes: int) -> None:
         """Run one chain to its end."""
-        self._ends.wait([self._submit(self._chain(nodes))])
+        self.run(self.graphs.chain(nodes))
 
     def fan(self, width: int) -> None:
         """Run one fan to its end."""
-        self._ends.wait([self._submit(self._fan(width))])
+        self.run(self.graphs.fan(width))
 
     def burst(self, runs: int, nodes: int) -> None:
         """Run many chains, all submitted before the first is waited for."""
-        graph = self._chain(nodes)
-        self._ends.wait([self._submit(graph) for _ in range(runs)])
+        graph = self.graphs.chain(nodes)
+        self.wait([self.submit(graph) for _ in range(runs)])
 
-    def _submit(self, graph: Drawn) -> UUID:
-        return services.start_run(graph.id, graph.version, user_id=self._user.pk, inputs={}).pk
+    def run(self, graph: Drawn) -> UUID:
+        """Run a graph to its end."""
+        run_id = self.submit(graph)
+        self.wait([run_id])
+        return run_id
 
-    def _chain(self, nodes: int) -> Drawn:
-        def make() -> Drawn:
-            adding = {f"n{n}": ("Calculator", _adding(first=n == 0)) for n in range(nodes)}
-            return draw(self._user, adding, [f"n{n}.result -> n{n + 1}.a" for n in range(nodes - 1)])
+    def submit(self, graph: Drawn) -> UUID:
+        """Start a run."""
+        return services.start_run(graph.id, graph.version, user_id=self.graphs.user.pk, inputs={}).pk
 
-        return self._known(("chain", nodes), make)
+    def wait(self, run_ids: Sequence[UUID]) -> None:
+        """Return when all of these have ended well; raises `TimeoutError`."""
+        self._ends.wait(run_ids)
 
-    def _fan(self, width: int) -> Drawn:
-        def make() -> Drawn:
-            adding = {f"n{n}": ("Calculator", _adding(first=False)) for n in range(width)}
-            return draw(
-                self._user,
-                {"start": ("Calculator", _adding(first=True)), **adding, "join": ("CreateList", {})},
-                [f"start.result -> n{n}.a" for n in range(width)]
-                + [f"n{n}.result -> join.values_$_{n}" for n in range(width)],
-            )
-
-        return self._known(("fan", width), make)
-
-    def _known(self, key: tuple[str, int], make: Callable[[], Drawn]) -> Drawn:
-        if key not in self._drawn:
-            self._drawn[key] = make()
-            self._ends.watch(self._user.pk, self._drawn[key].id)
-        return self._drawn[key]
-
-
-def _adding(*, first: bool) -> dict[str, object]:
-    return {"operation": "Add", "b": 1, **({"a": 1} if first else {})}
+    def _watch(self, graph: Drawn) -> None:
+        self._ends.watch(self.graphs.user.pk, graph.id)
 
 
 class _Ends:
@@ -112,7 +86,7 @@ class _Ends:
     def watch(self, user_id: UUID, graph_id: UUID) -> None:
         self._await(self._layer.group_add(events.graph_group(user_id, graph_id), self._channel))
 
-    def wait(self, run_ids: list[UUID]) -> None:
+    def wait(self, run_ids: Sequence[UUID]) -> None:
         missing = {str(run_id) for run_id in run_ids}
         while missing:
             hint = self._await(self._layer.receive(self._channel))
@@ -120,10 +94,13 @@ class _Ends:
                 missing.discard(hint["run_id"])
 
     def _await(self, awaitable: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(awaitable, self._loop).result(60)
+        return asyncio.run_coroutine_threadsafe(awaitable, self._loop).result(_PATIENCE)
 
 
 def _has_ended(run_id: str) -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT status FROM executions_graphexecution WHERE id = %s", [run_id])
-        return cursor.fetchone()[0] in FINAL
+        status = cursor.fetchone()[0]
+    if status in FINAL and status != "COMPLETED":
+        raise AssertionError(f"The run {run_id} ended as {status}")
+    return status in FINAL
