@@ -369,3 +369,44 @@ class Review(models.Model):
 
     def __str__(self) -> str:
         return f"{self.node_execution_id}?{self.turn} {self.status}"
+
+
+class NodeTask(models.Model):
+    """A turn of a block in a process of its own, which any worker of the queue `isolated` may take.
+
+    `turn` counts what the activation waited for before. `claims` counts the workers that took it: each may write only
+    while that number is its own. Once it has ended, `outputs` are the (pin, value) pairs that the block gave; `error`
+    says why it failed, `suspension` what it wants to wait for. It is `lost` if nobody can tell how far the block came.
+    The row goes when its activation has gone on.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    run = models.ForeignKey(GraphExecution, on_delete=models.CASCADE, related_name="tasks", db_constraint=False)
+    node_execution = models.ForeignKey(
+        NodeExecution, on_delete=models.CASCADE, related_name="tasks", db_constraint=False, db_index=False
+    )
+    turn = models.PositiveIntegerField()
+    context = models.JSONField()
+    timeout_seconds = models.FloatField(null=True, blank=True)
+
+    claims = models.PositiveSmallIntegerField(db_default=0)
+    lease_owner = models.CharField(max_length=100, db_default="", blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    asked_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    outputs = models.JSONField(db_default=[])
+    error = models.TextField(db_default="", blank=True)
+    suspension = models.JSONField(null=True, blank=True)
+    is_lost = models.BooleanField(db_default=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["node_execution", "turn"], name="one_task_per_turn"),
+            models.CheckConstraint(condition=Q(ended_at=None) | Q(lease_until=None), name="only_open_tasks_are_leased"),
+        ]
+        indexes = [models.Index(fields=["asked_at"], name="tasks_to_take", condition=Q(ended_at=None))]
+
+    def __str__(self) -> str:
+        return f"{self.node_execution_id}!{self.turn}"

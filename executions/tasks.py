@@ -1,20 +1,30 @@
-"""Where Celery enters: a doorbell, and the life of the engine that answers it."""
+"""Where Celery enters: doorbells, and the lives of the engine and the host that answer them.
+
+What a worker does is decided by the queues it listens to: `runs` has it drive runs, `isolated` run isolated blocks.
+"""
 
 import gc
 from functools import cache
 from uuid import UUID
 
-from celery import shared_task
+from celery import current_app, shared_task
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutdown
 
 from executions import queue
-from executions.engine.engine import Engine
+from executions.engine.engine import DRAIN_SECONDS, Engine
+from executions.engine.node_host import NodeHost
 
 
 @shared_task(name=queue.RING, ignore_result=True)
 def ring(run_ids: list[str]) -> None:
     """These runs may have something to do. Delivered twice, late or never, it changes nothing but times."""
     _engine().ring([UUID(run_id) for run_id in run_ids])
+
+
+@shared_task(name=queue.RUN_NODE, ignore_result=True)
+def run_node() -> None:
+    """There is an isolated block to run. Delivered twice, late or never, it changes nothing but times."""
+    _node_host().ring()
 
 
 @cache
@@ -24,10 +34,21 @@ def _engine() -> Engine:
     return engine
 
 
+@cache
+def _node_host() -> NodeHost:
+    host = NodeHost()
+    host.start()
+    return host
+
+
 @worker_process_init.connect
-def start_engine(**_: object) -> None:
+def start(**_: object) -> None:
     """A process that will run tasks has begun."""
-    _engine()
+    queues = current_app.amqp.queues.consume_from
+    if "runs" in queues:
+        _engine()
+    if "isolated" in queues:
+        _node_host()
     # A wide run is many small objects that live until its next commit: looking through all of them for cycles every
     # 700 allocations took a third of the time. What is loaded by now stays for good and is not looked through at all.
     gc.freeze()
@@ -36,8 +57,14 @@ def start_engine(**_: object) -> None:
 
 @worker_process_shutdown.connect
 @worker_shutdown.connect
-def stop_engine(**_: object) -> None:
-    """The process is about to end: hand its runs to others."""
+def stop(**_: object) -> None:
+    """The process is about to end: hand its runs and tasks to others."""
+    has_host = bool(_node_host.cache_info().currsize)
+    if has_host:
+        _node_host().drain(DRAIN_SECONDS)
     if _engine.cache_info().currsize:
         _engine().stop()
         _engine.cache_clear()
+    if has_host:
+        _node_host().stop(DRAIN_SECONDS)
+        _node_host.cache_clear()

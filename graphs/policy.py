@@ -1,6 +1,7 @@
-"""What a node's metadata may ask of the engine: to be tried again when it fails, and to be given up in time."""
+"""What a node's metadata may ask of the engine: attempts, a time limit, a process, and what follows a lost worker."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -25,13 +26,25 @@ class Retry(BaseModel):
         return min(DAY, self.seconds * self.backoff ** (attempt - 1)) if attempt < self.attempts else None
 
 
+class OnUnknown(StrEnum):
+    """What becomes of a node when nobody knows whether its effect happened, and it must not simply be repeated."""
+
+    FAIL = "fail"
+    RERUN = "rerun"
+
+
 class NodePolicy(BaseModel):
-    """The keys of a node's metadata that the engine obeys; all others are the editor's."""
+    """The keys of a node's metadata that the engine obeys; all others are the editor's.
+
+    An `isolated` node runs in a process of its own, as all nodes of a block that declares it.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     retry: Retry = Retry(attempts=1)
     timeout_seconds: float | None = Field(None, gt=0, le=DAY)
+    isolated: bool = Field(False, strict=True)
+    on_unknown: OnUnknown = OnUnknown.FAIL
 
 
 def policy_of(metadata: Mapping[str, Any]) -> NodePolicy:

@@ -34,7 +34,15 @@ def environment(**overrides: str) -> dict[str, str]:
 
 def command(name: str) -> list[str]:
     """What starts a worker of this name."""
-    options = ["-Q", "runs,default", "-l", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    options = [
+        "-Q",
+        "runs,isolated,default",
+        "-l",
+        "INFO",
+        "--without-gossip",
+        "--without-mingle",
+        "--without-heartbeat",
+    ]
     return [sys.executable, "-m", "celery", "-A", "config", "worker", *options, "-n", f"{name}@%h"]
 
 

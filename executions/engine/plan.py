@@ -16,8 +16,8 @@ from graphs.policy import NodePolicy, policy_of
 class PlanNode:
     """One node: what it runs, the pins that must be filled first, and the links that leave it.
 
-    `runs_in_place` is true of a block that only computes: it needs no intent, thread or task of its own.
-    `has_dynamic_pins` tells whether some of its values are parts of others.
+    `runs_in_place` is true of a block that only computes: it needs no intent, thread or task of its own. `is_isolated`
+    is true of one that runs in a process of its own. `has_dynamic_pins` tells whether values are parts of others.
     """
 
     id: UUID
@@ -27,6 +27,7 @@ class PlanNode:
     static: frozenset[str]
     is_start: bool
     runs_in_place: bool
+    is_isolated: bool
     has_dynamic_pins: bool
     policy: NodePolicy
     outgoing: dict[str, list["PlanLink"]] = field(default_factory=dict)
@@ -104,14 +105,17 @@ def _outlet(pin: str) -> str:
 
 def _plan_node(node: NodeDefinition, block: Block, incoming: list[LinkDefinition]) -> PlanNode:
     linked = frozenset(link.sink_name for link in incoming)
+    policy = policy_of(node.metadata)
+    is_isolated = block.isolated or policy.isolated
     return PlanNode(
         id=node.id,
         block=block,
         defaults=node.input_default,
         linked=linked,
         static=frozenset(link.sink_name for link in incoming if link.is_static),
-        runs_in_place=block.effect is Effect.PURE and not inspect.isasyncgenfunction(block.run),
+        runs_in_place=block.effect is Effect.PURE and not inspect.isasyncgenfunction(block.run) and not is_isolated,
+        is_isolated=is_isolated,
         has_dynamic_pins=any(map(pins.is_dynamic, {*linked, *node.input_default})),
-        policy=policy_of(node.metadata),
+        policy=policy,
         is_start=block.kind is Kind.INPUT or (not linked and block.kind is not Kind.NOTE),
     )

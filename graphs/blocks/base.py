@@ -4,7 +4,7 @@ A block is a class with an id, pydantic `Input` and `Output` models and a `run` 
 pairs. It sees values only: never a model, a setting or another block. See docs/blocks.md for a tour.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -55,16 +55,23 @@ class Kind(StrEnum):
 class Effect(StrEnum):
     """What running a block does to the world, which decides how the engine recovers it after a crash.
 
-    PURE     computes: run again freely, no intent is recorded first
-    READ     looks at the world: run again
-    KEYED    the far side takes `Context.key` as idempotency key: run again with the same key
-    UNSAFE   running twice does harm: the outcome after a crash is unknown
+    PURE        computes: run again freely, no intent is recorded first
+    READ        looks at the world: run again
+    KEYED       the far side takes `Context.key` as idempotency key: run again with the same key
+    VERIFIABLE  the far side can be asked by `Block.was_done` whether it happened: run again if it did not
+    UNSAFE      running twice does harm: the outcome after a crash is unknown
     """
 
     PURE = "pure"
     READ = "read"
     KEYED = "keyed"
+    VERIFIABLE = "verifiable"
     UNSAFE = "unsafe"
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether a block may simply be run again when nobody knows how far it came."""
+        return self not in (Effect.VERIFIABLE, Effect.UNSAFE)
 
 
 class BlockInput(BaseModel):
@@ -216,6 +223,7 @@ class Block:
     categories: ClassVar[frozenset[Category]]
     kind: ClassVar[Kind] = Kind.STANDARD
     effect: ClassVar[Effect]
+    isolated: ClassVar[bool] = False
     static_output: ClassVar[bool] = False
     sensitive: ClassVar[bool] = False
     disabled: ClassVar[bool] = False
@@ -235,6 +243,14 @@ class Block:
         """Yield (pin, value) pairs; raise to end on the `error` pin. A generator or an async generator.
 
         A plain generator of a block that is not PURE runs in a thread; one of a PURE block runs in place and must
-        therefore be quick.
+        therefore be quick. An `isolated` block runs in a process of its own, whatever its effect.
+        """
+        raise NotImplementedError
+
+    async def was_done(self, input: Any, context: Context) -> bool | Iterable[Emission]:
+        """Whether an earlier attempt at this activation had its effect, of a VERIFIABLE block whose worker was lost.
+
+        False: not, so the block is run again. True, or what the attempt would have yielded: it had, and is over. Raise
+        when the far side cannot tell: the outcome stays unknown.
         """
         raise NotImplementedError

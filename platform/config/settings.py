@@ -122,8 +122,8 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
 # Doorbells are not acknowledged: one that is lost is found by a sweeper, and the book-keeping costs more than the task.
-CELERY_TASK_QUEUES = [Queue("default"), Queue("runs", no_ack=True)]
-CELERY_TASK_ROUTES = {"executions.ring": {"queue": "runs"}}
+CELERY_TASK_QUEUES = [Queue("default"), Queue("runs", no_ack=True), Queue("isolated", no_ack=True)]
+CELERY_TASK_ROUTES = {"executions.ring": {"queue": "runs"}, "executions.run_node": {"queue": "isolated"}}
 # A worker process drives its runs in an event loop of its own; the pool only hands it the doorbells.
 CELERY_WORKER_POOL = "solo"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 64
@@ -189,6 +189,9 @@ SPECTACULAR_SETTINGS = {
 ENGINE_RUNS = env.number("TASKLOOM_ENGINE_RUNS")
 LEASE_SECONDS = env.number("TASKLOOM_LEASE_SECONDS")
 SWEEP_SECONDS = env.number("TASKLOOM_SWEEP_SECONDS")
+VALUE_BYTES = env.number("TASKLOOM_VALUE_BYTES")
+NODE_TASKS = env.number("TASKLOOM_NODE_TASKS")
+NODE_MEMORY_MB = env.number("TASKLOOM_NODE_MEMORY_MB")
 FAILPOINTS = env.names("TASKLOOM_FAILPOINTS")
 HTTP_ALLOW_PRIVATE = env.names("TASKLOOM_HTTP_ALLOW_PRIVATE")
 

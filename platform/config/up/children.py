@@ -72,7 +72,7 @@ def web(*, host: str, port: int, logs: Path) -> Child:
 
 def workers(*, count: int, logs: Path) -> list[Child]:
     """The workers: each drives many runs at once."""
-    command = ["-A", "config", "worker", "-Q", "runs,default", "--loglevel", "INFO"]
+    command = ["-A", "config", "worker", "-Q", "runs,isolated,default", "--loglevel", "INFO"]
     # Workers find their work in rows and need no word of each other.
     command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     names = [f"worker{number}" for number in range(1, count + 1)]

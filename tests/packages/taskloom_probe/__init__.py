@@ -1,6 +1,8 @@
 """Blocks that tests run, installed the way any third-party package is: they log turns, wait, stream and fail."""
 
 import asyncio
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from graphs.blocks.base import (
     Effect,
     Emissions,
     Example,
+    Sleep,
 )
 
 
@@ -112,3 +115,71 @@ class ProbeThread(Probe):
     effect = Effect.READ
 
     run = ProbePure.run
+
+
+class Fate(Turn):
+    """How a turn in a process of its own goes on after its emissions."""
+
+    ends: str = ""
+
+
+class ProbeApart(Probe):
+    """Runs in a process of its own."""
+
+    id = "01980000-0000-7000-8000-000000000006"
+    effect = Effect.KEYED
+    isolated = True
+    Input = Fate
+
+    def run(self, input: Fate, context: Context) -> Emissions:
+        """Emit once the file `hold` is gone, then end: by `exit`, `kill`, `memory`, `loop`, `sleep`, or well."""
+        if context.answers:
+            yield "value", f"{input.value} after {len(context.answers)}"
+            return
+        input.note(context)
+        while input.hold and Path(input.hold).exists():
+            time.sleep(0.01)
+        for _ in range(input.times):
+            time.sleep(input.seconds)
+            yield "value", input.value
+        if input.ends == "exit":
+            os._exit(3)
+        elif input.ends == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif input.ends == "memory":
+            yield "value", "x" * 10**12
+        elif input.ends == "sleep":
+            yield Sleep(0.1)
+        while input.ends == "loop":
+            pass
+        if input.fails(context):
+            raise RuntimeError(input.fail)
+
+
+class ProbeApartUnsafe(ProbeApart):
+    """Runs in a process of its own, and must not be repeated."""
+
+    id = "01980000-0000-7000-8000-000000000007"
+    effect = Effect.UNSAFE
+
+
+class ProbeVerifiable(ProbeRead):
+    """Runs as a task, and can tell whether it had its effect: the log names the key, followed by `done`."""
+
+    id = "01980000-0000-7000-8000-000000000008"
+    effect = Effect.VERIFIABLE
+
+    async def was_done(self, input: Turn, context: Context) -> Any:
+        """Whether the log says so; with `fail` it cannot tell."""
+        if input.fail:
+            raise RuntimeError(input.fail)
+        return [("value", input.value)] if f"{context.key} done" in Path(input.log).read_text() else False
+
+
+class ProbeApartVerifiable(ProbeApart):
+    """Runs in a process of its own, and can tell whether it had its effect."""
+
+    id = "01980000-0000-7000-8000-000000000009"
+    effect = Effect.VERIFIABLE
+
+    was_done = ProbeVerifiable.was_done
