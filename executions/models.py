@@ -185,7 +185,8 @@ class NodeExecution(models.Model):
     """One activation of a node: the inputs it consumed and how it ended.
 
     A pure node's row appears finished. `output_count` outputs are stored, of which the first `handed_on` have
-    reached the nodes behind. `waits` lists what the block waited for so far, the last one still open while WAITING:
+    reached the nodes behind. `input_blobs` maps the pins whose values are large to the hashes of their blobs; of these
+    `input_data` holds previews. `waits` lists what the block waited for so far, the last one still open while WAITING:
     `{"until": time}` or `{"child": run id}`.
     """
 
@@ -200,6 +201,7 @@ class NodeExecution(models.Model):
     attempt = models.PositiveSmallIntegerField(db_default=1)
     started_fence = models.BigIntegerField()
     input_data = models.JSONField()
+    input_blobs = models.JSONField(null=True, blank=True)
     output_count = models.PositiveIntegerField(db_default=0)
     handed_on = models.PositiveIntegerField(db_default=0)
     waits = models.JSONField(db_default=[])
@@ -227,7 +229,10 @@ class NodeExecution(models.Model):
 
 
 class NodeOutput(models.Model):
-    """One (pin, value) pair that an activation gave, in order."""
+    """One (pin, value) pair that an activation gave, in order.
+
+    A large value is the blob of that hash, and `value` is a preview of it.
+    """
 
     pk = models.CompositePrimaryKey("run_id", "node_execution_id", "ordinal")
     run = models.ForeignKey(
@@ -239,9 +244,46 @@ class NodeOutput(models.Model):
     ordinal = models.PositiveIntegerField()
     pin = models.TextField()
     value = models.JSONField()
+    # Null where there is none: nearly all rows.
+    blob = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001
 
     def __str__(self) -> str:
         return f"{self.pin}[{self.ordinal}]"
+
+
+class Blob(models.Model):
+    """A large value of a user, once: its JSON, and the SHA-256 of it. Which runs need it is told by `BlobUse`.
+
+    `touched_at` is when a run last wanted to store it.
+    """
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False)
+    hash = models.CharField(max_length=64)
+    size = models.PositiveIntegerField()
+    encoded = models.BinaryField()
+    created_at = models.DateTimeField(db_default=Now())
+    touched_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "hash"], name="one_blob_per_value_of_a_user")]
+
+    def __str__(self) -> str:
+        return f"{self.hash[:12]}… of {self.size} bytes"
+
+
+class BlobUse(models.Model):
+    """A run in which a large value was given to a block, or by one."""
+
+    pk = models.CompositePrimaryKey("run_id", "hash")
+    run = models.ForeignKey(GraphExecution, on_delete=models.CASCADE, related_name="blobs", db_index=False)
+    user_id = models.UUIDField()
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        indexes = [models.Index(fields=["user_id", "hash"], name="uses_of_a_blob")]
+
+    def __str__(self) -> str:
+        return f"{self.hash[:12]}… in {self.run_id}"
 
 
 class Token(models.Model):

@@ -5,10 +5,15 @@ Pure. Lengths are characters of JSON.
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 VALUE_LENGTH = 8 * 1024
 OBJECT_LENGTH = 32 * 1024
+# Of a preview that is stored in place of a large value: short enough never to be cut again.
+STORED_LENGTH = 6 * 1024
+# Deeper inside, what is too long is left out.
+_MAX_DEPTH = 16
 
 # The longest value that is fetched to be cut here; of a longer one Postgres cuts the text of its JSON.
 FETCHED_LENGTH = 32 * 1024
@@ -41,19 +46,16 @@ def short_in_sql(value: str) -> str:
 def preview(value: Any, length: int = VALUE_LENGTH) -> Any:
     """`value` itself when its JSON has at most about `length` characters, else a shorter value of the same kind.
 
-    Texts and lists keep both ends around a marker that says how much is missing, objects their first entries.
+    Texts and lists keep both ends around a marker that says how much is missing, objects their first entries. What it
+    takes depends on `length`, not on how long the value is.
     """
-    if isinstance(value, str):
-        return value if len(value) <= length else _text(value, length)
-    if not isinstance(value, (list, dict)) or length_of(value) <= length:
-        return value
-    return _list(value, length) if isinstance(value, list) else _object(value, length)
+    return _preview(value, length, 0)
 
 
 def preview_entries(values: Mapping[str, Any]) -> dict[str, Any]:
     """An object of which each value, and the whole, is cut."""
     shown = {name: preview(value) for name, value in values.items()}
-    return shown if length_of(shown) <= OBJECT_LENGTH else _object(shown, OBJECT_LENGTH)
+    return shown if _fits(shown, OBJECT_LENGTH) else _object(shown, OBJECT_LENGTH, 0)
 
 
 def length_of(value: Any) -> int:
@@ -61,35 +63,64 @@ def length_of(value: Any) -> int:
     return len(json.dumps(value, ensure_ascii=False))
 
 
+def _preview(value: Any, length: int, depth: int) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= length else _text(value, length)
+    if not isinstance(value, (list, dict)) or _fits(value, length):
+        return value
+    if depth == _MAX_DEPTH:
+        return "…"
+    return _list(value, length, depth) if isinstance(value, list) else _object(value, length, depth)
+
+
+def _fits(value: Any, length: int) -> bool:
+    """Whether the value's JSON has at most about `length` characters; looks no further than that."""
+    pending = [value]
+    while pending and length >= 0:
+        item = pending.pop()
+        if isinstance(item, str):
+            length -= len(item) + 2
+        elif isinstance(item, list):
+            length -= max(2, 2 * len(item))
+            pending += islice(item, max(0, length) + 1)
+        elif isinstance(item, dict):
+            length -= max(2, 4 * len(item))
+            entries = islice(item.items(), max(0, length) + 1)
+            pending += [part for entry in entries for part in entry]
+        else:
+            length -= len(json.dumps(item))
+    return length >= 0
+
+
 def _text(text: str, length: int) -> str:
     edge = max(length // 2, 1)
     return f"{text[:edge]} … {len(text) - 2 * edge} characters left out … {text[-edge:]}"
 
 
-def _list(items: list[Any], length: int) -> list[Any]:
-    front = _first_of(items, length // 2)
-    back = _first_of(reversed(items[len(front) :]), length // 2)[::-1]
+def _list(items: list[Any], length: int, depth: int) -> list[Any]:
+    front = _first_of(items, length // 2, depth)
+    back = _first_of(islice(reversed(items), len(items) - len(front)), length // 2, depth)[::-1]
     missing = len(items) - len(front) - len(back)
     return [*front, f"… {missing} items left out …", *back] if missing else [*front, *back]
 
 
-def _first_of(items: Iterable[Any], length: int) -> list[Any]:
+def _first_of(items: Iterable[Any], length: int, depth: int) -> list[Any]:
     shown: list[Any] = []
     for item in items:
         if length <= 0:
             break
-        shown.append(preview(item, length))
+        shown.append(_preview(item, length, depth + 1))
         length -= length_of(shown[-1]) + 2
     return shown
 
 
-def _object(entries: Mapping[str, Any], length: int) -> dict[str, Any]:
+def _object(entries: Mapping[str, Any], length: int, depth: int) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     for name, value in entries.items():
         if length <= 0:
             shown["…"] = f"{len(entries) - len(shown)} entries left out"
             break
         name = name if len(name) <= EDGE else _text(name, EDGE)
-        shown[name] = preview(value, length)
+        shown[name] = _preview(value, length, depth + 1)
         length -= len(name) + length_of(shown[name]) + 6
     return shown

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from executions.engine.state import Activation
+from executions.engine.values import plain
 from graphs import pins
 from graphs.blocks.base import Kind
 
@@ -20,7 +21,7 @@ def input_of(
     data = dict(node.defaults)
     for pin in node.linked:
         data.pop(pin, None)
-    data.update(activation.values)
+    data.update(plain(activation.values))
     if node.block.kind is Kind.INPUT and not activation.values and node.name in run_inputs:
         data["value"] = run_inputs[node.name]
     if masks:

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import orjson
 
-from core import json
 from executions.engine.state import Activation, Output, Token
 from executions.kinds import EventKind, NodeStatus, Status
 
@@ -32,13 +31,18 @@ class EventRow:
 
 @dataclass(slots=True)
 class Batch:
-    """The rows of one commit. `status` is what becomes of the run: RUNNING to go on, WAITING to park, or final."""
+    """The rows of one commit. `status` is what becomes of the run: RUNNING to go on, WAITING to park, or final.
+
+    `blobs` are the large values that the rows name, by hash; `size` is how many bytes of values the batch holds.
+    """
 
     nodes: dict[UUID, Activation] = field(default_factory=dict)
     outputs: list[tuple[Activation, Output]] = field(default_factory=list)
     events: list[EventRow] = field(default_factory=list)
     tokens: list[Token] = field(default_factory=list)
     spent: list[Token] = field(default_factory=list)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    size: int = 0
     status: Status = Status.RUNNING
     wake_at: datetime | None = None
     error_code: str = ""
@@ -93,15 +97,7 @@ class Batch:
         return orjson.dumps(
             {
                 "nodes": [_node_row(node) for node in self.nodes.values()],
-                "outputs": [
-                    {
-                        "node": activation.id,
-                        "ordinal": output.ordinal,
-                        "pin": output.pin,
-                        "value": orjson.Fragment(output.encoded),
-                    }
-                    for activation, output in self.outputs
-                ],
+                "outputs": [_output_row(activation, output) for activation, output in self.outputs],
                 "tokens": [
                     {**_token_key(token), "position": token.position} for token in self.tokens if not token.spent
                 ],
@@ -130,13 +126,25 @@ def _node_row(node: Activation) -> dict[str, Any]:
         "status": node.status,
         "attempt": node.attempt,
         # Written when the row is inserted and never again.
-        "input": {} if node.stored else orjson.Fragment(json.encode(node.input_data)),
+        "input": {} if node.stored else orjson.Fragment(node.stored_input.encoded),
+        "blobs": node.stored_input.references or None,
         "output_count": node.output_count,
         "handed_on": node.handed_on,
         "waits": node.waits,
         "error": node.error,
         "started_at": node.started_at,
         "ended_at": node.ended_at,
+    }
+
+
+def _output_row(activation: Activation, output: Output) -> dict[str, Any]:
+    large = output.stored.large
+    return {
+        "node": activation.id,
+        "ordinal": output.ordinal,
+        "pin": output.pin,
+        "value": orjson.Fragment(output.stored.in_row),
+        "blob": large and large.hash,
     }
 
 

@@ -16,7 +16,6 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from core.errors import DomainError
-from executions.engine.assembly import input_of
 from executions.engine.batch import Batch
 from executions.engine.emissions import explain
 from executions.engine.history import restore
@@ -32,7 +31,6 @@ from executions.kinds import PARKED, EventKind, NodeStatus, Status
 from graphs.blocks.base import BlockError, CallGraph, Context, Effect, Sleep, Suspension
 from graphs.blocks.inputs import prepare
 
-MAX_ROWS = 4000
 MAX_DELAY = 0.05
 STREAM_DELAY = 0.02
 MAX_TASKS = 128
@@ -211,7 +209,7 @@ class Driver:
         return len(self._state.ready) + len(self._queued)
 
     def _is_commit_due(self) -> bool:
-        return len(self._journal) >= MAX_ROWS or self._loop.time() - self._flushed_at > MAX_DELAY
+        return self._journal.is_full or self._loop.time() - self._flushed_at > MAX_DELAY
 
     def _may_linger(self) -> bool:
         """Whether more is likely to come soon that can share the commit."""
@@ -230,10 +228,8 @@ class Driver:
     def _prepare(self, activation: Activation) -> BaseModel | None:
         """The block's input, or None when the values do not fit, which fails the activation."""
         try:
-            if activation.input_data is None:
-                activation.input_data = activation.values
-                activation.input_data = input_of(activation, self.claim.inputs, self.claim.nodes_input_masks)
-            return prepare(activation.node.block, activation.input_data)
+            given = activation.input_data
+            return prepare(activation.node.block, self._journal.assemble(activation) if given is None else given)
         except (BlockError, DomainError) as error:
             self._journal.fail(activation, error)
             return None

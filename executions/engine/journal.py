@@ -5,18 +5,21 @@ run next runs those blocks again.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from core import json
+from django.conf import settings
+
 from core.errors import DomainError
+from executions.engine.assembly import input_of
 from executions.engine.batch import Batch, EventRow
 from executions.engine.emissions import explain, pair
 from executions.engine.rows import Claim, Committed
 from executions.engine.state import Activation, Output, RunState
 from executions.engine.store import Store
+from executions.engine.values import Stored, plain, store, store_input
 from executions.errors import OverLimit
 from executions.kinds import EventKind, NodeStatus
 from graphs.blocks.base import BlockError
@@ -24,7 +27,10 @@ from graphs.blocks.inputs import check_output
 
 log = logging.getLogger(__name__)
 
-_SCALARS = (str, int, float, bool, type(None))
+# What one commit may hold before it is due.
+_MAX_ROWS = 4000
+_MAX_BYTES = 4 * 1024 * 1024
+_MAX_KNOWN = 10_000
 
 
 class Journal:
@@ -37,10 +43,17 @@ class Journal:
         self._now = now
         self._begun = 0
         self._open: dict[UUID, Activation] = {}
+        # Hashes of large values that this run has stored.
+        self._known: set[str] = set()
         self.batch = Batch()
 
     def __len__(self) -> int:
         return len(self.batch)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is as much to commit as should go together."""
+        return len(self.batch) >= _MAX_ROWS or self.batch.size >= _MAX_BYTES
 
     def restore(self, activations: list[Activation]) -> None:
         """These began before this claim and have not ended."""
@@ -59,6 +72,23 @@ class Journal:
             self._open[activation.id] = activation
             self._state.begin(activation)
 
+    def assemble(self, activation: Activation) -> dict[str, Any]:
+        """Put together what the activation's block is given, and record it.
+
+        Raises `BlockError` or `DomainError` when that cannot be; then what arrived is recorded, if it can be stored.
+        """
+        try:
+            activation.input_data = input_of(activation, self._claim.inputs, self._claim.nodes_input_masks)
+        except BlockError:
+            activation.input_data = plain(activation.values)
+            raise
+        finally:
+            stored = store_input(activation.input_data or {}, activation.values, settings.VALUE_BYTES)
+            activation.stored_input = stored
+            self._keep(stored.blobs)
+            self.batch.size += len(stored.encoded)
+        return activation.input_data
+
     def accept(self, activation: Activation, emission: Any) -> None:
         """Record what a block yielded; raises `BlockError` or `DomainError` when it cannot be taken."""
         pin, value = pair(emission)
@@ -66,7 +96,7 @@ class Journal:
         if activation.skip:
             activation.skip -= 1
         else:
-            self._give(activation, pin, value)
+            self._give(activation, pin, store(value, settings.VALUE_BYTES))
 
     def complete(self, activation: Activation) -> None:
         """The activation has ended well."""
@@ -79,7 +109,7 @@ class Journal:
             log.warning("%s failed in run %s", activation.node.block.name, self._claim.run_id, exc_info=error)
         activation.error = explain(error)
         activation.status = NodeStatus.FAILED
-        self._give(activation, "error", activation.error)
+        self._give(activation, "error", store(activation.error, settings.VALUE_BYTES))
         self._close(activation)
 
     def terminate_open(self) -> None:
@@ -113,15 +143,26 @@ class Journal:
                 batch.tell_output(activation)
         batch.tokens, self._state.new_tokens = self._state.new_tokens, []
         batch.spent, self._state.spent_tokens = self._state.spent_tokens, []
-        return await self._store.commit(self._claim, wakes, batch), batch
+        committed = await self._store.commit(self._claim, wakes, batch)
+        if len(self._known) > _MAX_KNOWN:
+            self._known.clear()
+        self._known.update(batch.blobs)
+        return committed, batch
 
-    def _give(self, activation: Activation, pin: str, value: Any) -> None:
-        encoded = json.encode(value)
-        # Behind this pin everybody sees what the row holds, not an object that the block may still change.
-        seen = value if type(value) in _SCALARS else json.decode(encoded)
-        output = Output(activation.output_count, pin, seen, encoded)
+    def _give(self, activation: Activation, pin: str, stored: Stored) -> None:
+        output = Output(activation.output_count, pin, stored)
+        if stored.large is not None:
+            self._keep({stored.large.hash: stored.encoded})
+        self.batch.size += len(stored.in_row)
         self._state.emit(activation, output)
         self.batch.add_output(activation, output)
+
+    def _keep(self, blobs: Mapping[str, bytes]) -> None:
+        """Large values to store with the next commit, unless this run has stored them before."""
+        for key, encoded in blobs.items():
+            if key not in self._known and key not in self.batch.blobs:
+                self.batch.blobs[key] = encoded
+                self.batch.size += len(encoded)
 
     def _close(self, activation: Activation) -> None:
         activation.ended_at = self._now()

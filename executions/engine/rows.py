@@ -48,10 +48,11 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What a run left behind: the rows from which its state is built again."""
+    """What a run left behind: the rows from which its state is built again, and the large values by their hashes."""
 
     open: list[dict[str, Any]]
     held: list[dict[str, Any]]
     fired: dict[UUID, int]
-    kept: dict[UUID, dict[str, Any]]
+    kept: list[dict[str, Any]]
     tokens: list[dict[str, Any]]
+    blobs: dict[str, Any]

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from core.ids import uuid7
 from executions.engine.plan import Plan, PlanLink, PlanNode
+from executions.engine.values import NO_INPUT, Stored, StoredInput
 from executions.kinds import NodeStatus
 from graphs import pins
 
@@ -32,19 +33,19 @@ class Token:
 
 @dataclass(eq=False, slots=True)
 class Output:
-    """One (pin, value) pair, with its value as JSON."""
+    """One (pin, value) pair."""
 
     ordinal: int
     pin: str
-    value: Any
-    encoded: bytes
+    stored: Stored
 
 
 @dataclass(eq=False, slots=True)
 class Activation:
     """One turn of a node: the values it consumes, and what became of it so far.
 
-    `held` are outputs not yet handed on; `skip` counts the outputs of an earlier attempt that are already stored.
+    `values` has large values as `Large`, `input_data` as themselves. `held` are outputs not yet handed on; `skip`
+    counts the outputs of an earlier attempt that are already stored.
     """
 
     node: PlanNode
@@ -55,6 +56,7 @@ class Activation:
     status: NodeStatus = NodeStatus.RUNNING
     attempt: int = 1
     input_data: dict[str, Any] | None = None
+    stored_input: StoredInput = NO_INPUT
     output_count: int = 0
     handed_on: int = 0
     held: deque[Output] = field(default_factory=deque)
@@ -171,11 +173,11 @@ class RunState:
         for activation in activations:
             self._inboxes[activation.node.id].lane.append(activation)
 
-    def restore_tokens(self, tokens: Iterable[tuple[Token, str, Any]]) -> None:
-        """Put stored tokens back, in order of their positions; each with the pin and the whole value it came from."""
-        for token, pin, value in tokens:
+    def restore_tokens(self, tokens: Iterable[tuple[Token, Output]]) -> None:
+        """Put stored tokens back, in order of their positions; each with the output that it came from."""
+        for token, output in tokens:
             self._position = max(self._position, token.position + 1)
-            self._arrive(token, self._part(value, pin, token.link))
+            self._arrive(token, self._part(output, token.link))
 
     def begin(self, activation: Activation) -> None:
         """An activation is taken up: its tokens are consumed, its outputs queue behind its node's earlier ones."""
@@ -227,15 +229,18 @@ class RunState:
             output = activation.held.popleft()
             activation.handed_on += 1
             for link in activation.node.links_from(output.pin):
-                part = self._part(output.value, output.pin, link)
+                part = self._part(output, link)
                 if part is not pins.MISSING:
                     token = Token(activation.id, output.ordinal, link, self._position)
                     self._position += 1
                     self.new_tokens.append(token)
                     self._arrive(token, part)
 
-    def _part(self, value: Any, pin: str, link: PlanLink) -> Any:
-        return pins.split(value, pin, link.source_name, (str(link.sink.id), link.sink_name))
+    def _part(self, output: Output, link: PlanLink) -> Any:
+        value, large = output.stored.value, output.stored.large
+        part = pins.split(value, output.pin, link.source_name, (str(link.sink.id), link.sink_name))
+        # What carries a large value whole need not store it again.
+        return part if large is None or part is not value else large
 
     def _arrive(self, token: Token, value: Any) -> None:
         self.ready.extend(self._inboxes[token.link.sink.id].put(token.link.sink_name, value, token))

@@ -5,12 +5,11 @@ still the one claimed, and all other parts join that row. A driver that lost its
 Only the database's clock is compared.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
-import orjson
 import psycopg
 from django.conf import settings
 from django.db import connections
@@ -18,11 +17,14 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb, set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
+from core import json
 from executions.engine.batch import Batch
 from executions.engine.rows import Claim, Committed, History
 from executions.errors import Fenced
 from executions.failpoints import around_commit, failpoint
 from executions.kinds import PARKED, Status
+
+_MAX_STATEMENT_BYTES = 16 * 1024 * 1024
 
 # Queued runs, parked ones whose time has come, those whose worker fell silent, and those that this process let slip.
 _CLAIMABLE = """
@@ -67,24 +69,24 @@ WITH own AS (
     RETURNING id, fence, user_id, graph_id, status, head_seq, wakes, cancel_requested_at IS NOT NULL AS cancelled
 ), nodes AS (
     INSERT INTO executions_nodeexecution (
-        id, run_id, node_id, block_id, ordinal, status, attempt, started_fence, input_data, output_count, handed_on,
-        waits, error, started_at, ended_at)
-    SELECT n.id, own.id, n.node_id, n.block_id, n.ordinal, n.status, n.attempt, own.fence, n.input, n.output_count,
-        n.handed_on, n.waits, n.error, n.started_at, n.ended_at
+        id, run_id, node_id, block_id, ordinal, status, attempt, started_fence, input_data, input_blobs, output_count,
+        handed_on, waits, error, started_at, ended_at)
+    SELECT n.id, own.id, node_id, block_id, ordinal, n.status, attempt, fence, input, blobs, output_count, handed_on,
+        waits, error, started_at, ended_at
     FROM own, jsonb_to_recordset(%(rows)s -> 'nodes') AS n(
-        id uuid, node_id uuid, block_id text, ordinal int, status text, attempt int, input jsonb, output_count int,
-        handed_on int, waits jsonb, error text, started_at timestamptz, ended_at timestamptz)
+        id uuid, node_id uuid, block_id text, ordinal int, status text, attempt int, input jsonb, blobs jsonb,
+        output_count int, handed_on int, waits jsonb, error text, started_at timestamptz, ended_at timestamptz)
     ON CONFLICT (id) DO UPDATE SET
         status = excluded.status, attempt = excluded.attempt, started_fence = excluded.started_fence,
         output_count = excluded.output_count, handed_on = excluded.handed_on, waits = excluded.waits,
         error = excluded.error, started_at = excluded.started_at, ended_at = excluded.ended_at
 ), outputs AS (
-    INSERT INTO executions_nodeoutput (run_id, node_execution_id, ordinal, pin, value)
-    SELECT own.id, o.node, o.ordinal, o.pin, COALESCE(o.value, 'null')
-    FROM own, jsonb_to_recordset(%(rows)s -> 'outputs') AS o(node uuid, ordinal int, pin text, value jsonb)
+    INSERT INTO executions_nodeoutput (run_id, node_execution_id, ordinal, pin, value, blob)
+    SELECT id, node, ordinal, pin, COALESCE(value, 'null'), blob
+    FROM own, jsonb_to_recordset(%(rows)s -> 'outputs') AS o(node uuid, ordinal int, pin text, value jsonb, blob text)
 ), tokens AS (
     INSERT INTO executions_token (run_id, source_id, ordinal, link_id, position)
-    SELECT own.id, t.source, t.ordinal, t.link, t.position
+    SELECT id, source, ordinal, link, position
     FROM own, jsonb_to_recordset(%(rows)s -> 'tokens') AS t(source uuid, ordinal int, link uuid, position bigint)
 ), spent AS (
     DELETE FROM executions_token
@@ -93,7 +95,7 @@ WITH own AS (
         AND executions_token.ordinal = t.ordinal AND executions_token.link_id = t.link
 ), events AS (
     INSERT INTO executions_event (run_id, seq, kind, node_execution_id, outputs)
-    SELECT own.id, own.head_seq - %(events)s + e.place, e.kind, e.node, e.outputs
+    SELECT id, head_seq - %(events)s + place, kind, node, outputs
     FROM own, ROWS FROM (jsonb_to_recordset(%(rows)s -> 'events') AS (kind text, node uuid, outputs int))
         WITH ORDINALITY AS e(kind, node, outputs, place)
 ), parent AS (
@@ -115,15 +117,40 @@ FROM own
 # psycopg parses longer statements anew each time.
 _COMMIT = " ".join(_COMMIT.split())
 
+# Before the commit that names them. When that never comes, what was stored goes with the run.
+_STORE_BLOBS = """
+WITH own AS (
+    SELECT id, user_id FROM executions_graphexecution
+    WHERE id = %(run)s AND fence = %(fence)s AND status = 'RUNNING' FOR KEY SHARE
+), given AS (
+    SELECT hash, encoded FROM unnest(%(hashes)s::text[], %(encoded)b::bytea[]) AS given(hash, encoded) ORDER BY hash
+), blobs AS (
+    INSERT INTO executions_blob (user_id, hash, size, encoded)
+    SELECT own.user_id, given.hash, octet_length(given.encoded), given.encoded FROM own, given
+    ON CONFLICT (user_id, hash) DO UPDATE SET touched_at = clock_timestamp()
+), uses AS (
+    INSERT INTO executions_blobuse (run_id, hash, user_id) SELECT own.id, given.hash, own.user_id FROM own, given
+    ON CONFLICT DO NOTHING
+)
+-- The commit that follows makes it durable.
+SELECT id, set_config('synchronous_commit', 'off', true) FROM own
+"""
+
+_BLOBS = """
+SELECT b.hash, b.encoded FROM executions_blob b JOIN executions_graphexecution r ON r.user_id = b.user_id
+WHERE r.id = %s AND b.hash = ANY(%s)
+"""
+
 _OPEN = """
-SELECT id, node_id, ordinal, status, attempt, input_data, output_count, handed_on, waits, error, started_at, ended_at
+SELECT id, node_id, ordinal, status, attempt, input_data, input_blobs, output_count, handed_on, waits, error,
+    started_at, ended_at
 FROM executions_nodeexecution
 WHERE run_id = %s AND (status IN ('RUNNING', 'WAITING', 'REVIEW') OR handed_on < output_count)
 ORDER BY ordinal
 """
 
 _HELD = """
-SELECT node_execution_id, ordinal, pin, value FROM executions_nodeoutput
+SELECT node_execution_id, ordinal, pin, value, blob FROM executions_nodeoutput
 JOIN unnest(%s::uuid[], %s::int[]) AS held(id, handed_on) ON node_execution_id = held.id AND ordinal >= handed_on
 WHERE run_id = %s ORDER BY node_execution_id, ordinal
 """
@@ -131,12 +158,12 @@ WHERE run_id = %s ORDER BY node_execution_id, ordinal
 _FIRED = "SELECT node_id, max(ordinal) + 1 AS fired FROM executions_nodeexecution WHERE run_id = %s GROUP BY node_id"
 
 _KEPT = """
-SELECT DISTINCT ON (node_id) node_id, input_data FROM executions_nodeexecution
+SELECT DISTINCT ON (node_id) node_id, input_data, input_blobs FROM executions_nodeexecution
 WHERE run_id = %s AND node_id = ANY(%s) ORDER BY node_id, ordinal DESC
 """
 
 _TOKENS = """
-SELECT t.source_id, t.ordinal, t.link_id, t.position, o.pin, o.value
+SELECT t.source_id, t.ordinal, t.link_id, t.position, o.pin, o.value, o.blob
 FROM executions_token t
 JOIN executions_nodeoutput o ON o.run_id = t.run_id AND o.node_execution_id = t.source_id AND o.ordinal = t.ordinal
 WHERE t.run_id = %s ORDER BY t.position
@@ -148,7 +175,7 @@ WHERE id = ANY(%s) AND status IN ('COMPLETED', 'FAILED', 'TERMINATED')
 """
 
 _OUTPUTS_OF = """
-SELECT e.input_data ->> 'name' AS name, e.input_data -> 'value' AS value
+SELECT e.input_data ->> 'name' AS name, e.input_data -> 'value' AS value, e.input_blobs ->> 'value' AS blob
 FROM executions_nodeexecution e
 WHERE e.run_id = %s AND e.node_id = ANY(%s) AND e.status = 'COMPLETED' AND e.input_data ? 'value'
 ORDER BY e.ended_at, e.id
@@ -236,6 +263,8 @@ class Store:
             "node_error_count": batch.node_error_count,
             "node_seconds": batch.node_seconds,
         }
+        if batch.blobs:
+            await self._store_blobs(claim, batch.blobs)
         around_commit("before_commit", batch)
         row = await self._one(_COMMIT, arguments)
         if row is None:
@@ -247,17 +276,20 @@ class Store:
     async def history(self, run_id: UUID, static_nodes: Sequence[UUID]) -> History:
         """Read what is left of a run that was driven before."""
         opened = await self._all(_OPEN, (run_id,))
-        held = [row for row in opened if row["handed_on"] < row["output_count"]]
+        holding = [row for row in opened if row["handed_on"] < row["output_count"]]
+        holders = ([row["id"] for row in holding], [row["handed_on"] for row in holding], run_id)
+        held = await self._all(_HELD, holders) if holding else []
+        kept = await self._all(_KEPT, (run_id, list(static_nodes))) if static_nodes else []
+        tokens = await self._all(_TOKENS, (run_id,))
+        named = [row["blob"] for row in [*held, *tokens]]
+        named += [blob for row in [*opened, *kept] for blob in (row["input_blobs"] or {}).values()]
         return History(
             open=opened,
-            held=await self._all(_HELD, ([row["id"] for row in held], [row["handed_on"] for row in held], run_id))
-            if held
-            else [],
+            held=held,
             fired={row["node_id"]: row["fired"] for row in await self._all(_FIRED, (run_id,))},
-            kept={row["node_id"]: row["input_data"] for row in await self._all(_KEPT, (run_id, list(static_nodes)))}
-            if static_nodes
-            else {},
-            tokens=await self._all(_TOKENS, (run_id,)),
+            kept=kept,
+            tokens=tokens,
+            blobs=await self._blobs(run_id, named),
         )
 
     async def finished(self, run_ids: Sequence[UUID]) -> list[dict[str, Any]]:
@@ -267,7 +299,8 @@ class Store:
     async def outputs_of(self, run_id: UUID, output_nodes: Sequence[UUID]) -> list[tuple[str, Any]]:
         """A run's outputs as (name, value) pairs in the order they were given."""
         rows = await self._all(_OUTPUTS_OF, (run_id, list(output_nodes)))
-        return [(row["name"], row["value"]) for row in rows]
+        blobs = await self._blobs(run_id, [row["blob"] for row in rows])
+        return [(row["name"], blobs[row["blob"]] if row["blob"] else row["value"]) for row in rows]
 
     async def renew(self, held: dict[UUID, int]) -> None:
         """Prolong the leases of the runs held, given as id → fence."""
@@ -286,14 +319,31 @@ class Store:
         """Ask runs to stop whose parent has ended."""
         await self._execute(_CANCEL_ORPHANS, ())
 
+    async def _store_blobs(self, claim: Claim, blobs: Mapping[str, bytes]) -> None:
+        for part in _parts(blobs):
+            arguments = {
+                "run": claim.run_id,
+                "fence": claim.fence,
+                "hashes": list(part),
+                "encoded": list(part.values()),
+            }
+            if await self._one(_STORE_BLOBS, arguments) is None:
+                raise Fenced
+
+    async def _blobs(self, run_id: UUID, hashes: Iterable[str | None]) -> dict[str, Any]:
+        """The large values of a run, by hash; each is read once, however often it is named."""
+        wanted = {key for key in hashes if key}
+        rows = await self._all(_BLOBS, (run_id, list(wanted)), binary=True) if wanted else []
+        return {row["hash"]: json.decode(row["encoded"]) for row in rows}
+
     async def _one(self, query: str, arguments: Any) -> dict[str, Any] | None:
         async with self._cursor() as cursor:
             await cursor.execute(query, arguments)
             return await cursor.fetchone()
 
-    async def _all(self, query: str, arguments: Any) -> list[dict[str, Any]]:
+    async def _all(self, query: str, arguments: Any, *, binary: bool = False) -> list[dict[str, Any]]:
         async with self._cursor() as cursor:
-            await cursor.execute(query, arguments)
+            await cursor.execute(query, arguments, binary=binary)
             return await cursor.fetchall()
 
     async def _execute(self, query: str, arguments: Any) -> None:
@@ -306,6 +356,17 @@ class Store:
             yield cursor
 
 
+def _parts(blobs: Mapping[str, bytes]) -> Iterator[dict[str, bytes]]:
+    """The same in portions that one statement can well carry."""
+    part: dict[str, bytes] = {}
+    for key, encoded in blobs.items():
+        if part and sum(map(len, part.values())) + len(encoded) > _MAX_STATEMENT_BYTES:
+            yield part
+            part = {}
+        part[key] = encoded
+    yield part
+
+
 def _connection_parameters() -> dict[str, Any]:
     """Those of Django's own connections, without what only Django's cursors need."""
     parameters = connections["default"].get_connection_params()
@@ -315,7 +376,7 @@ def _connection_parameters() -> dict[str, Any]:
 
 
 async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
-    set_json_loads(orjson.loads, connection)
+    set_json_loads(json.decode, connection)
 
 
 def _as_is(document: bytes) -> bytes:

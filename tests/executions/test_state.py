@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from core.ids import uuid7
 from executions.engine.plan import Plan, compile_plan
 from executions.engine.state import Activation, Output, RunState, Token
+from executions.engine.values import Stored
 from graphs.blocks.base import Block, BlockInput, BlockOutput, Category, Context, Effect, Emissions, Example
 from graphs.definition import GraphDefinition, LinkDefinition, NodeDefinition
 
@@ -76,7 +77,7 @@ class Play:
     def give(self, node: str, value: Any) -> None:
         """The starting activation of a node gives a value on `out`."""
         activation = self.begun[self.graph.ids[node]]
-        self.state.emit(activation, Output(activation.output_count, "out", value, b""))
+        self.state.emit(activation, Output(activation.output_count, "out", Stored(value, b"")))
 
 
 def values(activations: Sequence[Activation]) -> list[dict[str, Any]]:
@@ -123,11 +124,11 @@ def test_outputs_wait_for_earlier_activations_of_their_node() -> None:
     play.give("a", 1)
     play.give("a", 2)
     first, second = play.take()
-    play.state.emit(second, Output(0, "out", "second", b""))
+    play.state.emit(second, Output(0, "out", Stored("second", b"")))
     play.state.close(second)
     assert play.take() == []
     assert (second.output_count, second.handed_on) == (1, 0)
-    play.state.emit(first, Output(0, "out", "first", b""))
+    play.state.emit(first, Output(0, "out", Stored("first", b"")))
     assert values(play.take()) == [{"x": "first"}]
     assert play.state.close(first) == [second]
     assert values(play.take()) == [{"x": "second"}]
@@ -155,7 +156,10 @@ def test_what_is_left_is_the_same_after_a_crash(gifts: list[tuple[str, int]], cr
     resumed.restore_open(play.begun.values())
     resumed.start()
     stored = [Token(t.source_id, t.ordinal, t.link, t.position, stored=True) for t in left]
-    resumed.restore_tokens((token, "out", given_to[sources[token.source_id]][token.ordinal]) for token in stored)
+    resumed.restore_tokens(
+        (token, Output(token.ordinal, "out", Stored(given_to[sources[token.source_id]][token.ordinal], b"")))
+        for token in stored
+    )
     play.state = resumed
     for node, value in gifts[crash_at:]:
         play.give(node, value)
