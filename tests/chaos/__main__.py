@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -19,14 +20,17 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3, help="how many rounds there are (default 3)")
     parser.add_argument("--seed", type=int, default=1, help="the first seed; the others follow (default 1)")
     parser.add_argument("--runs", type=int, help="start no more than so many runs in a round")
+    parser.add_argument("--keep", action="store_true", help="keep logs and database even if nothing is wrong")
     options = parser.parse_args()
+    # A cancelled job sends SIGTERM: end the orderly way then, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     home = Path(tempfile.mkdtemp(prefix="taskloom-chaos-")).resolve()
     _point_at(home)
     is_right = False
     try:
         is_right = _play(home, options)
     finally:
-        if is_right:
+        if is_right and not options.keep:
             shutil.rmtree(home, ignore_errors=True)
         else:
             sys.stderr.write(f"Logs, complaints.txt of each seed, and the database are kept in {home}\n")
@@ -65,6 +69,8 @@ def _play(home: Path, options: argparse.Namespace) -> bool:
             sys.stderr.write(f"seed {seed}: {verdict.runs} runs in {time.monotonic() - began:.0f} s\n")
             for complaint in verdict.complaints:
                 sys.stderr.write(f"  {complaint}\n")
+            if verdict.complaints:
+                sys.stderr.write(f"Once more: --seed {seed} --seeds 1 --seconds {options.seconds:g}\n")
     finally:
         servers.stop()
         if verdicts:
