@@ -31,6 +31,7 @@ from executions.errors import NoSuchNode, NoSuchRun, NothingToRetry, NotRunnable
 from executions.kinds import FINAL, EventKind, NodeStatus, Status
 from executions.models import GraphExecution, NodeExecution, Token
 from executions.reading import rows_of
+from executions.services import started_by
 from graphs.blocks.registry import BLOCKS
 from graphs.services import load_definition
 
@@ -43,11 +44,12 @@ WHERE n.run_id = %s
 
 _INSERT_RUN = """
 INSERT INTO executions_graphexecution (
-    id, user_id, graph_id, graph_version, source_run_id, source_node_id, trigger_key, inputs, credential_inputs,
-    nodes_input_masks, preset_id, node_budget, deadline_at, human_in_the_loop_safe_mode, sensitive_action_safe_mode,
-    fence, head_seq, node_count, node_error_count)
-SELECT %(id)s, user_id, graph_id, graph_version, id, %(node)s, %(trigger_key)s, inputs, credential_inputs,
-    %(masks)s, preset_id, node_budget + %(ended)s, clock_timestamp() + (deadline_at - created_at),
+    id, user_id, graph_id, graph_version, source_run_id, source_node_id, trigger_key, request_hash, inputs,
+    credential_inputs, nodes_input_masks, nodes_to_skip, is_dry_run, preset_id, node_budget, deadline_at,
+    human_in_the_loop_safe_mode, sensitive_action_safe_mode, fence, head_seq, node_count, node_error_count)
+SELECT %(id)s, user_id, graph_id, graph_version, id, %(node)s, %(trigger_key)s, %(request_hash)s, inputs,
+    credential_inputs, %(masks)s, %(skipped)s, is_dry_run, preset_id, node_budget + %(ended)s,
+    clock_timestamp() + (deadline_at - created_at),
     (SELECT g.human_in_the_loop_safe_mode FROM graphs_graph g WHERE g.id = graph_id),
     (SELECT g.sensitive_action_safe_mode FROM graphs_graph g WHERE g.id = graph_id),
     1, 1 + %(ended)s, %(ended)s, %(failed)s
@@ -91,22 +93,30 @@ FROM taken t JOIN executions_nodeexecution n ON n.id = t.old WHERE NOT t.reopene
 """
 
 
-def retry_run(run_id: UUID, *, trigger_key: str | None = None, ring: bool = True) -> GraphExecution:
+def retry_run(
+    run_id: UUID, *, trigger_key: str | None = None, request_hash: str = "", ring: bool = True
+) -> GraphExecution:
     """Queue a new run that takes over what succeeded in an ended one, and runs again what failed or was under way.
 
     What consumed the error of a failed node is dropped with all that followed from it. A block that gave outputs
-    before it failed does not give them again. Budget, time limit and a node's attempts begin anew. With a
-    `trigger_key` that started a run before, that run is returned and nothing is started. `ring=False` leaves telling a
-    worker to the caller.
+    before it failed does not give them again. Budget, time limit and a node's attempts begin anew. `trigger_key`,
+    `request_hash` and `ring` are as in `start_run`.
 
-    Raises `NoSuchRun`, `RunUnderWay`, or `NothingToRetry` when the run is COMPLETED and no node failed.
+    Raises `NoSuchRun`, `RunUnderWay`, `KeyReused`, or `NothingToRetry` when the run is COMPLETED and no node failed.
     """
     source = _ended_run(run_id)
     if source.status == Status.COMPLETED and not source.node_error_count:
         raise NothingToRetry(run_id=str(run_id))
     plan = compile_plan(load_definition(source.graph_id, source.graph_version), BLOCKS.get)
     takeover = take_over_for_retry(plan, _remains(source, plan))
-    return _queue(source, takeover, masks=source.nodes_input_masks, node_id=None, trigger_key=trigger_key, ring=ring)
+    columns = {
+        "node": None,
+        "masks": source.nodes_input_masks,
+        "skipped": source.nodes_to_skip,
+        "trigger_key": trigger_key,
+        "request_hash": request_hash,
+    }
+    return _queue(source, takeover, columns, ring=ring)
 
 
 def replay_run(
@@ -115,13 +125,16 @@ def replay_run(
     inputs: Mapping[str, Any] | None = None,
     *,
     trigger_key: str | None = None,
+    request_hash: str = "",
     ring: bool = True,
 ) -> GraphExecution:
     """Queue a new run that runs a node of an ended run again and everything behind it, and takes over all the rest.
 
-    `inputs` (pin → value) win over whatever else the node is given. `trigger_key` and `ring` are as in `retry_run`.
+    `inputs` (pin → value) win over whatever else the node is given. `trigger_key`, `request_hash` and `ring`
+    are as in `start_run`.
 
-    Raises `NoSuchRun`, `RunUnderWay`, `NoSuchNode`, or `NotRunnable` when the graph cannot run with these inputs.
+    Raises `NoSuchRun`, `RunUnderWay`, `NoSuchNode`, `KeyReused`, or `NotRunnable` when the graph cannot run with these
+    inputs.
     """
     source = _ended_run(run_id)
     definition = load_definition(source.graph_id, source.graph_version)
@@ -129,13 +142,22 @@ def replay_run(
     if from_node not in plan.nodes:
         raise NoSuchNode(node_id=str(from_node))
     masks: dict[str, Any] = dict(source.nodes_input_masks)
+    skipped = source.nodes_to_skip
     if inputs:
         masks[str(from_node)] = {**masks.get(str(from_node), {}), **inputs}
         answer = RunChecks(definition, BLOCKS.get).answer(source.inputs, masks)
         if answer.errors:
             raise NotRunnable(answer.errors)
+        skipped = sorted(answer.nodes_to_skip)
     takeover = take_over_for_replay(plan, _remains(source, plan), from_node)
-    return _queue(source, takeover, masks=masks, node_id=from_node, trigger_key=trigger_key, ring=ring)
+    columns = {
+        "node": from_node,
+        "masks": masks,
+        "skipped": skipped,
+        "trigger_key": trigger_key,
+        "request_hash": request_hash,
+    }
+    return _queue(source, takeover, columns, ring=ring)
 
 
 def _ended_run(run_id: UUID) -> GraphExecution:
@@ -174,22 +196,14 @@ def _remains(source: GraphExecution, plan: Plan) -> Remains:
     )
 
 
-def _queue(
-    source: GraphExecution,
-    takeover: Takeover,
-    *,
-    masks: Mapping[str, Any],
-    node_id: UUID | None,
-    trigger_key: str | None,
-    ring: bool,
-) -> GraphExecution:
+def _queue(source: GraphExecution, takeover: Takeover, columns: Mapping[str, Any], *, ring: bool) -> GraphExecution:
     ended = [past for past in takeover.activations if not past.reopened]
     arguments = {
+        **columns,
         "id": uuid7(),
         "source": source.pk,
-        "node": node_id,
-        "trigger_key": trigger_key,
-        "masks": _text(masks),
+        "masks": _text(columns["masks"]),
+        "skipped": _text(columns["skipped"]),
         "ended": len(ended),
         "failed": sum(past.status is NodeStatus.FAILED for past in ended),
     }
@@ -200,7 +214,7 @@ def _queue(
             raise NoSuchRun(run_id=str(source.pk)) from None
         inserted = cursor.fetchone()
         if inserted is None:
-            return GraphExecution.objects.get(user_id=source.user_id, trigger_key=trigger_key)
+            return started_by(source.user_id, [(columns["trigger_key"], columns["request_hash"])])[0]
         run_id: UUID = inserted[0]
         cursor.execute(_COPY, {**_rows(takeover), "run": run_id, "source": source.pk, "queued": EventKind.RUN_QUEUED})
         hint = Hint(events.graph_group(source.user_id, source.graph_id), events.changed(run_id, 1 + len(ended)))

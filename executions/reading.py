@@ -153,6 +153,7 @@ def run_detail(run: GraphExecution, *, page: int = 1, page_size: int = MAX_NODES
         "outputs": outputs.values,
         "truncated": outputs.truncated,
         "stalled": run.stalled,
+        "nodes_to_skip": run.nodes_to_skip,
         "node_executions": nodes,
         "node_pagination": {
             "total_items": total,
@@ -172,6 +173,7 @@ def _run(run: GraphExecution, objects: Mapping[str, Shown]) -> Wire:
         "graph_version": run.graph_version,
         **{name: shown.values for name, shown in objects.items()},
         "preset_id": run.preset_id and str(run.preset_id),
+        "is_dry_run": run.is_dry_run,
         "source_run_id": run.source_run_id and str(run.source_run_id),
         "source_node_id": run.source_node_id and str(run.source_node_id),
         "status": status.wire,

@@ -153,6 +153,19 @@ def start_runs(
         return _insert(checks, None, rows, ring=ring) if rows else []
 
 
+def started_by(user_id: UUID, triggers: Sequence[tuple[str, str]]) -> list[GraphExecution]:
+    """The runs that these trigger keys have started, in one query, each given with the hash of the request that asks.
+
+    Raises `KeyReused` when a run was another request's; an empty hash stands for any.
+    """
+    runs = GraphExecution.objects.filter(user_id=user_id, trigger_key__in=[key for key, _ in triggers])
+    started = {run.trigger_key: run for run in runs}
+    for key, request_hash in triggers:
+        if request_hash not in ("", started[key].request_hash):
+            raise KeyReused(run_id=str(started[key].pk))
+    return [started[key] for key, _ in triggers]
+
+
 def stop_run(run_id: UUID) -> GraphExecution:
     """Ask a run and everything it started to stop. What no worker holds ends at once, the rest within moments.
 
@@ -251,8 +264,11 @@ def _insert(
             queue.ring(list(runs), [hint])
         else:
             send(hints=[hint])
-    others = _started_before(graph.owner_id, [row for row in rows if row["id"] not in runs])
-    return [runs.get(row["id"]) or others[row["trigger_key"]] for row in rows]
+    others = [row for row in rows if row["id"] not in runs]
+    if others:
+        started = started_by(graph.owner_id, [(row["trigger_key"], row["request_hash"]) for row in others])
+        runs.update(zip((row["id"] for row in others), started, strict=True))
+    return [runs[row["id"]] for row in rows]
 
 
 def _document(rows: Sequence[dict[str, Any]]) -> str:
@@ -265,19 +281,6 @@ def _run_of(row: Sequence[Any]) -> GraphExecution:
     for place in _JSON:
         values[place] = loads(values[place])
     return GraphExecution.from_db(None, _NAMES, values)
-
-
-def _started_before(user_id: UUID, rows: Sequence[dict[str, Any]]) -> dict[str, GraphExecution]:
-    """The runs that the keys of these rows have started, by key; raises `KeyReused` if by another request."""
-    if not rows:
-        return {}
-    runs = GraphExecution.objects.filter(user_id=user_id, trigger_key__in=[row["trigger_key"] for row in rows])
-    started = {str(run.trigger_key): run for run in runs}
-    for row in rows:
-        run = started[row["trigger_key"]]
-        if row["request_hash"] and row["request_hash"] != run.request_hash:
-            raise KeyReused(run_id=str(run.pk))
-    return started
 
 
 def _terminate(run: GraphExecution) -> None:

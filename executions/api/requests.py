@@ -1,5 +1,9 @@
 """What the endpoints of runs read from a request."""
 
+import hashlib
+import json
+import re
+from dataclasses import dataclass
 from typing import cast
 from uuid import UUID
 
@@ -8,25 +12,29 @@ from rest_framework.request import Request
 
 from accounts.models import User
 from core.api import Problem, RequestInvalid
-from core.errors import Conflict
 from executions.errors import NoSuchRun
 from executions.models import GraphExecution
 
-# With its prefix it must fit the column.
-_LONGEST_KEY = 190
+# With what is put before and behind it, it must fit the column.
+LONGEST_KEY = 190
+KEY = re.compile(rf"[ -~]{{1,{LONGEST_KEY}}}")
+KEY_RULE = f"Input should be 1 to {LONGEST_KEY} printable ASCII characters"
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     str,
     OpenApiParameter.HEADER,
-    description="The same key by the same user starts one run only; the answers are alike.",
+    description="A request that is repeated with the same key starts nothing again and gets the same answer; another "
+    "request with it is a 409.",
 )
 
 
-class KeyReused(Conflict):
-    """This Idempotency-Key has started another run."""
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """What makes a repeated request the same: a run's `trigger_key` and `request_hash`."""
 
-    hint = "Choose a new key for each run; repeat a key only to repeat the same request."
+    key: str | None
+    request_hash: str
 
 
 def user_of(request: Request) -> User:
@@ -43,12 +51,17 @@ def own_run(request: Request, run_id: UUID, graph_id: UUID | None = None) -> Gra
     return run
 
 
-def trigger_key_of(request: Request) -> str | None:
-    """The request's Idempotency-Key as a run keeps it; raises `RequestInvalid` for one that cannot be kept."""
-    key = request.headers.get("Idempotency-Key")
+def trigger_of(key: str | None, *asked: object) -> Trigger:
+    """The trigger of a request that asks for `asked` with this Idempotency-Key."""
     if key is None:
-        return None
-    if not (0 < len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable()):
-        message = f"Input should be 1 to {_LONGEST_KEY} printable ASCII characters"
-        raise RequestInvalid([Problem(loc=["header", "Idempotency-Key"], msg=message, type="idempotency_key")])
-    return f"api:{key}"
+        return Trigger(None, "")
+    text = json.dumps(asked, sort_keys=True, default=str)
+    return Trigger(f"api:{key}", hashlib.sha256(text.encode()).hexdigest())
+
+
+def idempotency_key_of(request: Request) -> str | None:
+    """The header of the request; raises `RequestInvalid` for one that cannot be kept."""
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not KEY.fullmatch(key):
+        raise RequestInvalid([Problem(loc=["header", "Idempotency-Key"], msg=KEY_RULE, type="idempotency_key")])
+    return key

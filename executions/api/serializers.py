@@ -6,7 +6,10 @@ from rest_framework import serializers
 
 from core.api import PaginationSerializer
 from executions import services
+from executions.api.requests import KEY, KEY_RULE, LONGEST_KEY
 from executions.kinds import NodeStatus, Status
+
+MAX_BATCH = 1000
 
 # Runs and activations share the contract's one set of names.
 STATUSES = list(dict.fromkeys(status.wire for status in (*Status, *NodeStatus)))
@@ -39,9 +42,35 @@ class ExecuteSerializer(serializers.Serializer[Any]):
         allow_null=True,
         help_text="After how long the run is ended as FAILED, deadline_exceeded.",
     )
+    dry_run = serializers.BooleanField(
+        default=False, help_text="Run without effects and costs: blocks give outputs of their examples."
+    )
     source = serializers.ChoiceField(  # type: ignore[assignment]  # a field may be called as an attribute of fields
         ["builder", "library", "onboarding"], required=False, allow_null=True
     )
+
+
+class BatchedRunSerializer(ExecuteSerializer):
+    """What one run of a batch is started with."""
+
+    idempotency_key = serializers.CharField(
+        required=False,
+        max_length=LONGEST_KEY,
+        trim_whitespace=False,
+        help_text="As the header Idempotency-Key of a request that starts this run alone.",
+    )
+
+    def validate_idempotency_key(self, key: str) -> str:
+        """The same characters as in a header."""
+        if not KEY.fullmatch(key):
+            raise serializers.ValidationError(KEY_RULE)
+        return key
+
+
+class ExecuteBatchSerializer(serializers.Serializer[Any]):
+    """Runs to start together."""
+
+    runs = serializers.ListField(child=BatchedRunSerializer(), min_length=1, max_length=MAX_BATCH)
 
 
 class StatsSerializer(serializers.Serializer[Any]):
@@ -70,6 +99,7 @@ class GraphExecutionMetaSerializer(serializers.Serializer[Any]):
     credential_inputs = serializers.DictField(child=CredentialsMetaInputSerializer())
     nodes_input_masks = serializers.DictField(child=serializers.DictField())
     preset_id = serializers.UUIDField(allow_null=True)
+    is_dry_run = serializers.BooleanField(help_text="Whether blocks give outputs of their examples, without effects.")
     source_run_id = serializers.UUIDField(allow_null=True, help_text="The run that this one goes on from.")
     source_node_id = serializers.UUIDField(allow_null=True, help_text="The node that the source was replayed from.")
     status = serializers.ChoiceField(STATUSES)
@@ -124,8 +154,17 @@ class GraphExecutionWithNodesSerializer(GraphExecutionSerializer):
     """A run with its outputs and a page of its activations."""
 
     stalled = StalledSerializer(many=True)
+    nodes_to_skip = serializers.ListField(
+        child=serializers.UUIDField(), help_text="The nodes that are left out: their optional credentials are missing."
+    )
     node_executions = NodeExecutionResultSerializer(many=True)
     node_pagination = PaginationSerializer()
+
+
+class StartedBatchSerializer(serializers.Serializer[Any]):
+    """The runs of a batch, in its order."""
+
+    executions = GraphExecutionMetaSerializer(many=True)
 
 
 class GraphExecutionsPageSerializer(serializers.Serializer[Any]):

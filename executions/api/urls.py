@@ -6,6 +6,7 @@ from executions.api import views, views_again, views_reviews
 
 urlpatterns = [
     path("graphs/<uuid:graph_id>/execute/<int:graph_version>", views.ExecuteView.as_view()),
+    path("graphs/<uuid:graph_id>/execute-batch/<int:graph_version>", views.ExecuteBatchView.as_view()),
     path("graphs/<uuid:graph_id>/executions", views.GraphExecutionsView.as_view()),
     path("graphs/<uuid:graph_id>/executions/<uuid:graph_exec_id>", views.GraphExecutionView.as_view()),
     path("graphs/<uuid:graph_id>/executions/<uuid:graph_exec_id>/stop", views.StopView.as_view()),

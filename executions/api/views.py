@@ -18,12 +18,14 @@ from core.api import (
     page_parameters,
 )
 from executions import services
-from executions.api.requests import IDEMPOTENCY_KEY, KeyReused, own_run, trigger_key_of, user_of
+from executions.api.requests import IDEMPOTENCY_KEY, Trigger, idempotency_key_of, own_run, trigger_of, user_of
 from executions.api.serializers import (
+    ExecuteBatchSerializer,
     ExecuteSerializer,
     GraphExecutionMetaSerializer,
     GraphExecutionsPageSerializer,
     GraphExecutionWithNodesSerializer,
+    StartedBatchSerializer,
 )
 from executions.kinds import FINAL
 from executions.models import GraphExecution
@@ -56,19 +58,40 @@ class ExecuteView(APIView):
         sent: object = request.data
         body = ExecuteSerializer(data={} if sent is None else sent)
         body.is_valid(raise_exception=True)
-        run = services.start_run(
-            graph_id,
-            graph_version,
-            user_id=user_of(request).pk,
-            inputs=body.validated_data["inputs"],
-            credential_inputs=body.validated_data["credentials_inputs"],
-            node_budget=body.validated_data["node_budget"],
-            timeout_seconds=body.validated_data["timeout_seconds"],
-            trigger_key=trigger_key_of(request),
-        )
-        if (run.graph_id, run.graph_version, run.source_run_id) != (graph_id, graph_version, None):
-            raise KeyReused(run_id=str(run.pk))
+        asked = body.validated_data
+        trigger = trigger_of(idempotency_key_of(request), "execute", graph_id, graph_version, asked)
+        run = services.start_run(graph_id, graph_version, user_id=user_of(request).pk, **_given(asked, trigger))
         return Response(run_meta(run))
+
+
+class ExecuteBatchView(APIView):
+    """Where many runs begin at once."""
+
+    @extend_schema(
+        tags=["executions"],
+        operation_id="execute_graph_batch",
+        summary="Start many runs of a graph",
+        request=ExecuteBatchSerializer,
+        parameters=[IDEMPOTENCY_KEY],
+        responses={200: StartedBatchSerializer, **error_responses(400, 401, 404, 409, 413, 415, 422)},
+    )
+    def post(self, request: Request, graph_id: UUID, graph_version: int) -> Response:
+        """Queue up to 1,000 runs of one of your graphs, all or none, and return them at once.
+
+        When the graph cannot run with the inputs of one of them, `run_index` says which.
+        """
+        body = ExecuteBatchSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        asked = body.validated_data["runs"]
+        key = idempotency_key_of(request)
+        whole = trigger_of(key, "execute-batch", graph_id, graph_version, asked)
+        requests = []
+        for index, each in enumerate(asked):
+            own = trigger_of(each.pop("idempotency_key", None), "execute", graph_id, graph_version, each)
+            trigger = own if own.key else Trigger(whole.key and f"{whole.key}:{index}", whole.request_hash)
+            requests.append(services.RunRequest(**_given(each, trigger)))
+        runs = services.start_runs(graph_id, graph_version, user_id=user_of(request).pk, runs=requests)
+        return Response({"executions": [run_meta(run) for run in runs]})
 
 
 class ExecutionsView(APIView):
@@ -162,3 +185,16 @@ class StopView(APIView):
             time.sleep(_LOOK_SECONDS)
             run.refresh_from_db()
         return Response(run_meta(run))
+
+
+def _given(asked: dict[str, Any], trigger: Trigger) -> dict[str, Any]:
+    """What a run is started with, after an `ExecuteSerializer`, by the names that services have for it."""
+    return {
+        "inputs": asked["inputs"],
+        "credential_inputs": asked["credentials_inputs"],
+        "node_budget": asked["node_budget"],
+        "timeout_seconds": asked["timeout_seconds"],
+        "dry_run": asked["dry_run"],
+        "trigger_key": trigger.key,
+        "request_hash": trigger.request_hash,
+    }

@@ -11,11 +11,10 @@ from rest_framework.views import APIView
 
 from core.api import checked_query, error_responses
 from executions.again import replay_run, retry_run
-from executions.api.requests import IDEMPOTENCY_KEY, KeyReused, own_run, trigger_key_of
+from executions.api.requests import IDEMPOTENCY_KEY, idempotency_key_of, own_run, trigger_of
 from executions.api.serializers import DiffSerializer, GraphExecutionMetaSerializer, ReplaySerializer, WhySerializer
 from executions.compare import diff_runs
 from executions.explain import why
-from executions.models import GraphExecution
 from executions.reading import run_meta
 
 
@@ -41,7 +40,8 @@ class RetryView(APIView):
     def post(self, request: Request, graph_id: UUID, graph_exec_id: UUID) -> Response:
         """Queue a new run that takes over what succeeded in this ended one and runs the rest, and return it at once."""
         source = own_run(request, graph_exec_id, graph_id)
-        return _started(retry_run(source.pk, trigger_key=trigger_key_of(request)), source, None)
+        trigger = trigger_of(idempotency_key_of(request), "retry", source.pk)
+        return Response(run_meta(retry_run(source.pk, trigger_key=trigger.key, request_hash=trigger.request_hash)))
 
 
 class ReplayView(APIView):
@@ -63,9 +63,10 @@ class ReplayView(APIView):
         body = ReplaySerializer(data=request.data)
         body.is_valid(raise_exception=True)
         source = own_run(request, graph_exec_id, graph_id)
-        node_id = body.validated_data["node_id"]
-        key = trigger_key_of(request)
-        return _started(replay_run(source.pk, node_id, body.validated_data["inputs"], trigger_key=key), source, node_id)
+        node_id, inputs = body.validated_data["node_id"], body.validated_data["inputs"]
+        trigger = trigger_of(idempotency_key_of(request), "replay", source.pk, node_id, inputs)
+        run = replay_run(source.pk, node_id, inputs, trigger_key=trigger.key, request_hash=trigger.request_hash)
+        return Response(run_meta(run))
 
 
 class DiffView(APIView):
@@ -98,9 +99,3 @@ class WhyView(APIView):
         """Return one sentence for each thing that the run waits for; of one that ended, what could never run."""
         reasons = why(own_run(request, graph_exec_id, graph_id).pk)
         return Response({"status": reasons.status.wire, "sentences": reasons.sentences, "stalled": reasons.stalled})
-
-
-def _started(run: GraphExecution, source: GraphExecution, node_id: UUID | None) -> Response:
-    if (run.source_run_id, run.source_node_id) != (source.pk, node_id):
-        raise KeyReused(run_id=str(run.pk))
-    return Response(run_meta(run))

@@ -40,6 +40,7 @@ def test_a_run_is_queued_and_returned_at_once(api: APIClient, user: User, graph:
         "credential_inputs": {},
         "nodes_input_masks": {},
         "preset_id": None,
+        "is_dry_run": False,
         "source_run_id": None,
         "source_node_id": None,
         "status": "QUEUED",
@@ -188,6 +189,31 @@ def test_a_key_that_started_another_graph_is_refused(api: APIClient, user: User,
     assert GraphExecution.objects.count() == 1
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"inputs": {"who": "Moon"}}, {"node_budget": 5}, {"dry_run": True}, {"inputs": {"who": "World", "more": None}}],
+)
+def test_a_key_that_started_a_run_with_another_body_is_refused(
+    api: APIClient, graph: GraphVersion, change: dict[str, object]
+) -> None:
+    key = {"Idempotency-Key": "once"}
+    body = {"inputs": {"who": "World"}}
+    first = api.post(address(graph), body, format="json", headers=key)
+    other = api.post(address(graph), {**body, **change}, format="json", headers=key)
+    assert (other.status_code, other.json()["code"]) == (409, "key_reused")
+    assert other.json()["run_id"] == first.json()["id"]
+    assert api.post(address(graph), body, format="json", headers=key).json() == first.json()
+    assert GraphExecution.objects.get().inputs == {"who": "World"}
+
+
+def test_a_dry_run_says_so(api: APIClient, graph: GraphVersion) -> None:
+    run = api.post(address(graph), {"inputs": {"who": "World"}, "dry_run": True}, format="json").json()
+    assert run["is_dry_run"] is True
+    assert GraphExecution.objects.get().is_dry_run
+    (listed,) = api.get("/api/executions").json()
+    assert listed["is_dry_run"] is True
+
+
 @pytest.mark.parametrize("key", ["", "x" * 191, "naïve", "tab\there"])
 def test_a_key_that_cannot_be_stored_is_refused(api: APIClient, graph: GraphVersion, key: str) -> None:
     answer = api.post(address(graph), {"inputs": {"who": "World"}}, format="json", headers={"Idempotency-Key": key})
@@ -204,6 +230,7 @@ def test_a_key_that_cannot_be_stored_is_refused(api: APIClient, graph: GraphVers
         ({"inputs": None}, "body.inputs"),
         ({"credentials_inputs": {"a": {"id": "1"}}}, "body.credentials_inputs.a.provider"),
         ({"source": "elsewhere"}, "body.source"),
+        ({"dry_run": "perhaps"}, "body.dry_run"),
     ],
 )
 def test_a_body_of_another_shape_is_refused(api: APIClient, graph: GraphVersion, body: object, place: str) -> None:

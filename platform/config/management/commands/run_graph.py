@@ -47,12 +47,21 @@ class Command(BaseCommand):
             metavar="NAME=VALUE",
             help="an input of the graph; the value is JSON if it can be read as such, else text; NAME=@FILE reads it",
         )
+        parser.add_argument("--dry-run", action="store_true", help="have no effects: blocks give example outputs")
         parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
         parser.add_argument("--owner", default=settings.DEMO_EMAIL, help="email of the owner (default: %(default)s)")
         parser.add_argument("--timeout", type=float, default=600.0, help="seconds to wait (default: %(default)g)")
 
     def handle(
-        self, *args: Any, file: str, input: list[str], json: bool, owner: str, timeout: float, **options: Any
+        self,
+        *args: Any,
+        file: str,
+        input: list[str],
+        dry_run: bool,
+        json: bool,
+        owner: str,
+        timeout: float,
+        **options: Any,
     ) -> None:
         """Run; leaves through `SystemExit` unless the run COMPLETED, raises `CommandError` for what cannot be used."""
         from config.at_hand import servers
@@ -61,7 +70,8 @@ class Command(BaseCommand):
         if not Path(file).is_file():
             raise CommandError(f"There is no file {file}", returncode=BAD_INPUT)
         with servers() as were_running:
-            code = _run(file, inputs, owner, timeout, as_json=json, workers_may_run=were_running)
+            run = _start(file, inputs, _owner(owner), dry_run=dry_run)
+            code = _watch(run, timeout, as_json=json, workers_may_run=were_running)
         if code:
             sys.exit(code)
 
@@ -81,15 +91,13 @@ def _input(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _run(file: str, inputs: dict[str, Any], owner: str, timeout: float, *, as_json: bool, workers_may_run: bool) -> int:
-    """Run the graph in the file to its end and print; returns the exit code."""
+def _watch(run: Any, timeout: float, *, as_json: bool, workers_may_run: bool) -> int:
+    """Follow a run to its end and print; returns the exit code."""
     from executions.models import GraphExecution
     from executions.reading import run_detail
 
-    user = _owner(owner)
-    run = _start(file, inputs, user)
     with _engine(run.pk, at_once=not workers_may_run) as help_out:
-        in_time = _follow(run, user, time.monotonic() + timeout, help_out, as_json=as_json)
+        in_time = _follow(run, time.monotonic() + timeout, help_out, as_json=as_json)
     detail = run_detail(GraphExecution.objects.get(pk=run.pk))
     if as_json:
         print(json.dumps(_report(detail), ensure_ascii=False))
@@ -113,7 +121,7 @@ def _owner(email: str) -> Any:
     return user
 
 
-def _start(file: str, inputs: dict[str, Any], user: Any) -> Any:
+def _start(file: str, inputs: dict[str, Any], user: Any, *, dry_run: bool) -> Any:
     """Save the graph and queue its run; a graph that cannot run with these inputs is not kept."""
     from executions.errors import NotRunnable
     from executions.services import start_run
@@ -128,7 +136,7 @@ def _start(file: str, inputs: dict[str, Any], user: Any) -> Any:
         raise CommandError(str(error), returncode=BAD_INPUT) from None
     version = Graph.objects.values_list("latest_version", flat=True).get(pk=graph_id)
     try:
-        return start_run(graph_id, version, user_id=user.pk, inputs=inputs)
+        return start_run(graph_id, version, user_id=user.pk, inputs=inputs, dry_run=dry_run)
     except DomainError as error:
         delete_graph(user, graph_id)
         faults = error.messages if isinstance(error, NotRunnable) else [error.message]
@@ -168,12 +176,12 @@ def _engine(run_id: UUID, *, at_once: bool) -> Iterator[_Help]:
         engine.stop()
 
 
-def _follow(run: Any, user: Any, deadline: float, help_out: _Help, *, as_json: bool) -> bool:
+def _follow(run: Any, deadline: float, help_out: _Help, *, as_json: bool) -> bool:
     """Show the run until it has ended; false when the deadline came first and it was stopped."""
     from executions.feeds import RunFeed
     from executions.services import stop_run
 
-    feed = RunFeed(user, run.pk, after_seq=0)
+    feed = RunFeed(run.user, run.pk, after_seq=0)
     feed.open()
     asked_at = time.monotonic()
     in_time = True
