@@ -28,6 +28,7 @@ NAMES = frozenset({
     "intent.after_commit", "effect.before", "effect.after", "output.before_commit", "output.after_commit",
     "result.before_commit", "result.after_commit", "child.after_start", "park.before_commit", "park.after_commit",
     "finish.before_commit", "finish.after_commit", "release.before_commit", "release.after_commit", "sweep.before",
+    "review.after_ask",
     "task.after_ask", "task.before_start", "task.after_run", "task.after_answer",
 })  # fmt: skip
 

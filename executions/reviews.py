@@ -25,6 +25,7 @@ from executions.errors import (
     NotWaiting,
     SeveralRuns,
 )
+from executions.failpoints import failpoint
 from executions.kinds import ReviewStatus
 from executions.models import GraphExecution, Review
 from executions.reading import BUDGET, Wire, rows_of, time_text
@@ -134,6 +135,7 @@ def ask_review(
             cursor.execute(_ASK, arguments)
     except IntegrityError:
         raise NoSuchRun(run_id=str(run_id)) from None
+    failpoint("review.after_ask")
     asked = Review.objects.filter(node_execution=node_execution_id, turn=turn).values_list("pk", flat=True).first()
     if asked is None:
         raise NoSuchRun(run_id=str(run_id))
