@@ -4,11 +4,12 @@ The run that has ended is only read: it stays as it is. The new one begins with 
 with its event, and with the values that wait on pins; from there the engine takes it up like any run that was parked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Q
 
 from core import json
 from core.after_commit import send
@@ -28,8 +29,8 @@ from executions.engine.takeover import (
     take_over_for_retry,
 )
 from executions.errors import NoSuchNode, NoSuchRun, NothingToRetry, NotRunnable, RunUnderWay
-from executions.kinds import FINAL, EventKind, NodeStatus, Status
-from executions.models import GraphExecution, NodeExecution, Token
+from executions.kinds import FINAL, EventKind, NodeStatus, ReviewStatus, Status
+from executions.models import GraphExecution, NodeExecution, Review, Token
 from executions.reading import rows_of
 from executions.services import started_by
 from graphs.blocks.registry import BLOCKS
@@ -175,7 +176,6 @@ def _remains(source: GraphExecution, plan: Plan) -> Remains:
     )  # fmt: skip
     rows = NodeExecution.objects.filter(run=source.pk).values(*columns)
     past = [Past(**{**row, "status": NodeStatus(row["status"])}) for row in rows]
-    called = {UUID(wait["child"]) for activation in past for wait in activation.waits if "child" in wait}
     [(now,)] = rows_of("SELECT clock_timestamp()", [])
     return Remains(
         activations=past,
@@ -189,11 +189,26 @@ def _remains(source: GraphExecution, plan: Plan) -> Remains:
             .order_by("position")
             .values_list("source_id", "ordinal", "link_id")
         ],
-        completed_children=set(
-            GraphExecution.objects.filter(pk__in=called, status=Status.COMPLETED).values_list("pk", flat=True)
-        ),
+        answered=_answered([wait for activation in past for wait in activation.waits]),
         now=now,
     )
+
+
+def _answered(waits: Iterable[Mapping[str, Any]]) -> set[UUID]:
+    """The runs called that COMPLETED, and the reviews that people decided, unless they kept a block from running."""
+    called: list[str] = []
+    reviews: list[str] = []
+    gates: list[str] = []
+    for wait in waits:
+        if "child" in wait:
+            called.append(wait["child"])
+        elif "review" in wait:
+            (gates if "gate" in wait else reviews).append(wait["review"])
+    completed = GraphExecution.objects.filter(pk__in=called, status=Status.COMPLETED)
+    decided = Review.objects.filter(
+        Q(pk__in=reviews, decided_at__isnull=False) | Q(pk__in=gates, status=ReviewStatus.APPROVED)
+    )
+    return {*completed.values_list("pk", flat=True), *decided.values_list("pk", flat=True)}
 
 
 def _queue(source: GraphExecution, takeover: Takeover, columns: Mapping[str, Any], *, ring: bool) -> GraphExecution:

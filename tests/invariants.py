@@ -10,7 +10,7 @@ from django.db.models import Q
 from core.errors import DomainError
 from executions.engine.plan import Plan, compile_plan
 from executions.kinds import FINAL, EventKind, NodeStatus
-from executions.models import Event, GraphExecution, NodeExecution, NodeOutput, Token
+from executions.models import Event, GraphExecution, NodeExecution, NodeOutput, Review, Token
 from graphs import pins
 from graphs.blocks.registry import BLOCKS
 from graphs.services import load_definition
@@ -38,6 +38,7 @@ def _problems(run: GraphExecution) -> Iterator[str]:
     yield from _results(run, nodes, outputs)
     yield from _tokens(run, nodes, outputs)
     yield from _children(run, nodes)
+    yield from _reviews(run, nodes)
 
 
 def _rest(run: GraphExecution, nodes: list[NodeExecution]) -> Iterator[str]:
@@ -168,3 +169,13 @@ def _children(run: GraphExecution, nodes: list[NodeExecution]) -> Iterator[str]:
     for child in children.values():
         if run.status in FINAL and child.status not in FINAL:
             yield f"has ended, its child {child} has not"
+
+
+def _reviews(run: GraphExecution, nodes: list[NodeExecution]) -> Iterator[str]:
+    """Each question to a person is a row of its own, and a completed run has no open one."""
+    asked = Counter(UUID(wait["review"]) for node in nodes for wait in node.waits if "review" in wait)
+    decided = dict(Review.objects.filter(pk__in=asked).values_list("pk", "decided_at"))
+    if any(count > 1 for count in asked.values()) or asked.keys() - decided.keys():
+        yield f"asks for reviews {sorted(map(str, asked))} and has {sorted(map(str, decided))}"
+    if run.status == "COMPLETED" and None in decided.values():
+        yield "is COMPLETED and waits for a decision"

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from executions.engine.plan import Plan, PlanLink, PlanNode
+from executions.engine.waits import question_of
 from executions.kinds import NodeStatus
 from graphs import pins
 
@@ -56,12 +57,15 @@ class PastToken:
 
 @dataclass(frozen=True, slots=True)
 class Remains:
-    """What the ended run left: `tokens` in order of their positions, and the runs it called that COMPLETED."""
+    """What the ended run left: `tokens` in order of their positions, and the ids of what it asked and has an answer.
+
+    A run that was called has one if it COMPLETED, a person if they decided; but not if they kept a block from running.
+    """
 
     activations: Sequence[Past]
     outputs: Sequence[PastOutput]
     tokens: Sequence[PastToken]
-    completed_children: Collection[UUID]
+    answered: Collection[UUID]
     now: datetime
 
 
@@ -129,7 +133,7 @@ def _taken(past: Past, remains: Remains, *, reopen_failed: bool) -> Past:
     if past.status is NodeStatus.COMPLETED or (past.status is NodeStatus.FAILED and not reopen_failed):
         return past
     has_failed = past.status is NodeStatus.FAILED
-    waits = _answered(past.waits, remains.completed_children)
+    waits = _answered(past.waits, remains.answered)
     # The last output of a failed activation is the one on its error pin.
     outputs = past.output_count - has_failed
     attempt = past.attempt
@@ -148,10 +152,10 @@ def _taken(past: Past, remains: Remains, *, reopen_failed: bool) -> Past:
     )
 
 
-def _answered(waits: list[dict[str, Any]], completed: Collection[UUID]) -> list[dict[str, Any]]:
-    """The waits up to the last one that still has, or will have, an answer: a called run that failed is called anew."""
+def _answered(waits: list[dict[str, Any]], answered: Collection[UUID]) -> list[dict[str, Any]]:
+    """The waits up to the last one that has, or will have, an answer: what has none is asked anew."""
     end = len(waits)
-    while end and "child" in waits[end - 1] and UUID(waits[end - 1]["child"]) not in completed:
+    while end and (question := question_of(waits[end - 1])) is not None and UUID(question) not in answered:
         end -= 1
     return waits[:end]
 

@@ -17,9 +17,10 @@ from executions.kinds import NodeStatus, ReviewStatus, Status
 from executions.models import GraphExecution, NodeExecution, Review
 from executions.reviews import APPROVED_BEFORE, Verdict, decide
 from graphs.models import Graph
+from tests import make
 from tests.drawing import Drawn, draw
 from tests.executions.conftest import ended, eventually
-from tests.executions.test_engine import calling, kinds, output, outputs
+from tests.executions.test_engine import kinds, output, outputs
 from tests.invariants import violations
 from tests.workers import ROOT, environment
 
@@ -96,13 +97,13 @@ def test_without_safe_mode_nobody_is_asked(owner: User, start: Start) -> None:
 def test_watchers_see_a_run_wait_for_a_person_and_go_on(owner: User, engine: Engine, start: Start) -> None:
     run = start(draw(owner, {"ask": ("HumanInTheLoop", {"data": 1, "name": "One"})}))
     [review] = parked(run)
-    assert [kind for kind in kinds(run) if kind != "node.started"] == [
+    so_far = kinds(GraphExecution.objects.get(pk=run.pk))
+    assert [kind for kind in so_far if kind != "node.started"] == [
         "run.queued", "run.started", "node.review", "run.review",
     ]  # fmt: skip
     assert NodeExecution.objects.get().status == NodeStatus.REVIEW
     settle(engine, review)
-    ended(run.pk)
-    assert kinds(run)[-3:] == ["run.resumed", "node.completed", "run.completed"]
+    assert kinds(ended(run.pk))[-3:] == ["run.resumed", "node.completed", "run.completed"]
 
 
 def loop_of(owner: User, turns: int) -> Drawn:
@@ -238,7 +239,8 @@ def test_stopping_a_run_that_waits_for_a_person_ends_it_at_once(owner: User, eng
 
 def test_a_called_run_that_waits_for_a_person_lets_its_caller_wait(owner: User, engine: Engine, start: Start) -> None:
     inner = asking(owner)
-    run = start(draw(owner, {"call": calling(inner), "out": output()}, ["call.yes -> out.value"]))
+    call = make.an_agent(str(inner.id), outputs=["yes", "no", "said"])
+    run = start(draw(owner, {"call": call, "out": output()}, ["call.yes -> out.value"]))
     child = eventually(lambda: GraphExecution.objects.filter(parent=run.pk, status=Status.REVIEW).first())
     eventually(lambda: GraphExecution.objects.filter(pk=run.pk, status=Status.WAITING).exists())
     settle(engine, *parked(child))
@@ -257,9 +259,9 @@ def test_a_run_ended_by_its_deadline_leaves_nothing_to_decide(owner: User, engin
 def test_a_decision_that_is_rolled_back_wakes_nobody(owner: User, engine: Engine, start: Start) -> None:
     run = start(asking(owner))
     [review] = parked(run)
-    with pytest.raises(RuntimeError), transaction.atomic():
+    with transaction.atomic():
         settle(engine, review)
-        raise RuntimeError
+        transaction.set_rollback(True)
     row = GraphExecution.objects.get(pk=run.pk)
     assert (row.status, row.wakes) == (Status.REVIEW, 0)
     assert Review.objects.get().status == ReviewStatus.WAITING
@@ -313,6 +315,37 @@ def test_a_stopped_run_that_is_retried_asks_again(owner: User, engine: Engine, s
     engine.ring([again.pk])
     settle(engine, *parked(again))
     assert outputs(ended(again.pk)) == {"yes": [{"amount": 10}]}
+
+
+def test_a_sensitive_block_that_was_rejected_is_asked_about_again_by_a_retry(
+    owner: User, engine: Engine, start: Start
+) -> None:
+    run = start(printing(owner))
+    settle(engine, *parked(run), approved=False)
+    ended(run.pk)
+    again = retry_run(run.pk, ring=False)
+    engine.ring([again.pk])
+    settle(engine, *parked(again))
+    assert outputs(ended(again.pk)) == {"out": ["hello"]}
+
+
+def test_a_decision_taken_before_a_run_failed_holds_when_it_is_retried(
+    owner: User, engine: Engine, start: Start, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    graph = draw(
+        owner,
+        {"ask": ("HumanInTheLoop", {"data": 1, "name": "One"}), "bad": ("ProbePure", {"fail": "x", "log": str(log)})},
+        ["ask.approved_data -> bad.value"],
+    )
+    run = start(graph)
+    settle(engine, *parked(run))
+    ended(run.pk)
+    again = retry_run(run.pk, ring=False)
+    engine.ring([again.pk])
+    assert ended(again.pk).node_error_count == 1
+    assert len(log.read_text().splitlines()) == 2
+    assert Review.objects.count() == 1
 
 
 def test_a_replay_asks_again_and_what_is_taken_over_does_not(owner: User, engine: Engine, start: Start) -> None:

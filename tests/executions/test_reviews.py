@@ -1,10 +1,13 @@
 """The rules of asking people and of deciding."""
 
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db import connection
 
 from accounts.models import User
 from core.errors import DomainError
@@ -329,6 +332,30 @@ def test_the_newest_question_is_meant_unless_one_is_named(user: User, parked: Gr
     assert decided([old, new]).keys() == {new}
     decide(user.pk, [reject(node, review_id=old)])
     assert {key: decision.approved for key, decision in decided([old, new]).items()} == {old: False, new: True}
+
+
+def test_of_many_decisions_at_once_one_counts(owner: User) -> None:
+    graph = draw(owner, {"ask": ("HumanInTheLoop", {"data": 1, "name": "One"})})
+    run = make.a_run(owner, graph.id, status=Status.REVIEW)
+    node = asking(run, graph.nodes["ask"])
+    ask(node)
+
+    def settle(number: int) -> bool | None:
+        try:
+            decide(owner.pk, [Verdict(node.pk, approved=number % 2 == 0)])
+        except errors.DecidedOtherwise:
+            return None
+        else:
+            return number % 2 == 0
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(settle, range(40)))
+    review = Review.objects.get()
+    assert Counter(answers) == {review.status == ReviewStatus.APPROVED: 20, None: 20}
+    run.refresh_from_db()
+    assert run.wakes == 1
 
 
 # --- For the rest of the run --------------------------------------------------------------------------------------
