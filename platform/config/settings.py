@@ -99,10 +99,9 @@ DB_POOL_SIZE = env.number("TASKLOOM_DB_POOL_SIZE")
 DATABASES = {
     "default": {
         **_postgres,
+        "ENGINE": "core.postgres",
         # Under ASGI a thread serves each request, so kept connections would pile up: the pool holds them instead.
         "CONN_MAX_AGE": 0,
-        # Postgres may have been restarted since: the pool finds out before it gives a connection away.
-        "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             # Without a number psycopg prepares nothing at all; Django's own cursors do not, whatever it is.
             "prepare_threshold": 5,
