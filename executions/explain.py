@@ -11,7 +11,7 @@ from django.conf import settings
 from executions import previews
 from executions.errors import NoSuchRun
 from executions.kinds import FINAL, NodeStatus, Status
-from executions.models import GraphExecution, NodeExecution, Review
+from executions.models import GraphExecution, NodeExecution, NodeTask, Review
 from executions.reading import block_name, rows_of, time_text
 from graphs.services import load_definition
 
@@ -73,6 +73,8 @@ def _about_nodes(run: GraphExecution, now: datetime) -> Iterator[str]:
     opened = list(NodeExecution.objects.open_in(run.pk).defer("input_data").order_by("started_at")[: MAX_SENTENCES + 1])
     called = [node.waits[-1]["child"] for node in opened if node.waits and "child" in node.waits[-1]]
     children = {str(child.pk): child for child in GraphExecution.objects.filter(pk__in=called)}
+    asked = [node.waits[-1]["task"] for node in opened if node.waits and "task" in node.waits[-1]]
+    tasks = {str(task.pk): task for task in NodeTask.objects.filter(pk__in=asked).defer("context", "outputs")}
     reviews = {
         review.node_execution_id: review
         for review in Review.objects.waiting().filter(run=run).defer("payload").order_by("turn")
@@ -83,6 +85,9 @@ def _about_nodes(run: GraphExecution, now: datetime) -> Iterator[str]:
             yield of_review(name, reviews.get(node.pk), now)
         elif node.status == NodeStatus.WAITING:
             wait = node.waits[-1]
+            if "task" in wait:
+                yield of_task(name, tasks.get(wait["task"]), now)
+                continue
             child = children.get(wait.get("child", ""))
             yield of_wait(name, wait, node.attempt, now, [] if child is None else list(_sentences(child, now)))
         else:
@@ -139,6 +144,20 @@ def of_review(name: str, review: Review | None, now: datetime) -> str:
     since = f"{time_text(review.created_at)} ({lasting(now - review.created_at)})"
     about = previews.preview(review.instructions, 200)
     return f"{name} waits since {since} for a person to decide about “{about}”, as {review.node_execution_id}."
+
+
+def of_task(name: str, task: NodeTask | None, now: datetime) -> str:
+    """What a node waits for whose block runs in a process of its own."""
+    if task is None or task.ended_at is not None:
+        return f"{name} has run in a process of its own; what came of it is taken up next."
+    if task.started_at is None or task.lease_until is None:
+        asked = f"since {time_text(task.asked_at)} ({lasting(now - task.asked_at)})"
+        return f"{name} waits {asked} to be run in a process of its own; no worker of the queue isolated has taken it."
+    running = f"for {lasting(now - task.started_at)} in a process of its own on worker {task.lease_owner}"
+    if task.lease_until < now:
+        silent = lasting(now - task.lease_until)
+        return f"{name} ran {running}, which fell silent: its lease ended {silent} ago, and another takes it over."
+    return f"{name} is running {running}."
 
 
 def of_stalled(stalled: Mapping[str, Any], block: str) -> str:

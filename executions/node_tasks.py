@@ -31,7 +31,7 @@ VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (node_execution_id, turn) DO NOTHING
 
 _CLAIM = f"""
 WITH next AS (
-    SELECT t.id, n.block_id, n.input_data FROM executions_nodetask t
+    SELECT t.id, r.user_id, n.block_id, n.input_data, n.input_blobs FROM executions_nodetask t
     JOIN executions_nodeexecution n ON n.id = t.node_execution_id
     JOIN executions_graphexecution r ON r.id = t.run_id
     WHERE {_WANTED} AND (t.lease_until IS NULL OR t.lease_until < clock_timestamp()) AND n.block_id = ANY(%s)
@@ -41,7 +41,13 @@ UPDATE executions_nodetask t SET
     claims = claims + 1, lease_owner = %s, lease_until = clock_timestamp() + make_interval(secs => %s),
     started_at = clock_timestamp()
 FROM next WHERE t.id = next.id
-RETURNING t.id, t.run_id, t.claims, next.block_id, next.input_data::text, t.context::text, t.timeout_seconds
+RETURNING t.id, t.run_id, t.claims, next.block_id, next.input_data::text,
+    COALESCE((
+        SELECT json_object_agg(large.key, convert_from(b.encoded, 'UTF8')::json)::text
+        FROM jsonb_each_text(next.input_blobs) AS large(key, hash)
+        JOIN executions_blob b ON b.user_id = next.user_id AND b.hash = large.hash
+    ), '{{}}'),
+    t.context::text, t.timeout_seconds
 """  # noqa: S608  both parts are constants
 
 _KEEP = f"""
@@ -68,13 +74,14 @@ WHERE n.id = t.node_execution_id AND (n.ended_at IS NOT NULL OR jsonb_array_leng
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A task that this process has taken; `input_data` and `context` are JSON."""
+    """A task that this process has taken; `input_data`, `large_inputs`, which win over it, and `context` are JSON."""
 
     id: UUID
     run_id: UUID
     claims: int
     block_id: str
     input_data: str
+    large_inputs: str
     context: str
     timeout_seconds: float | None
 

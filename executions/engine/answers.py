@@ -1,18 +1,32 @@
-"""What a run asks for outside of itself, and what came of it: the runs that it calls."""
+"""What a run asks for outside of itself, and what came of it: other runs, decisions, blocks that run apart."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from executions import services
+from executions import node_tasks, services
+from executions import reviews as review_service
+from executions.engine.crossing import context_to_json
 from executions.engine.in_thread import in_thread
 from executions.engine.plan import Plan
 from executions.engine.rows import Claim
 from executions.engine.state import Activation
 from executions.engine.store import Store
-from executions.engine.waits import Wait
+from executions.engine.waits import Wait, outputs_before
 from executions.failpoints import failpoint
-from graphs.blocks.base import CallGraph, ChildResult
+from executions.node_tasks import Ending
+from graphs.blocks.base import AskForReview, CallGraph, ChildResult, Context
+
+
+@dataclass(frozen=True, slots=True)
+class RunApart:
+    """Asked by the driver itself: that some worker runs the activation's block in a process of its own."""
+
+    context: Context
+
+
+Question = CallGraph | AskForReview | RunApart
 
 
 class Answers:
@@ -28,17 +42,58 @@ class Answers:
         self._plan = plan
         self._accept = accept
 
-    async def ask(self, claim: Claim, activation: Activation, question: CallGraph) -> Wait:
+    async def ask(self, claim: Claim, activation: Activation, question: Question) -> Wait:
         """Ask, or find that it was asked before; returns the wait for the answer.
 
         Raises a `DomainError` when it cannot be asked.
         """
+        if isinstance(question, RunApart):
+            task_id = await self._ask_for_task(claim, activation, question.context)
+            # The block begins where it last began: what it gave in an earlier attempt comes again, and is skipped.
+            return {"task": str(task_id), "outputs": outputs_before(activation)}
+        if isinstance(question, AskForReview):
+            review_id = await self._ask_person(claim, activation, question)
+            return {"review": str(review_id), "outputs": activation.output_count}
         run_id = await self._start_child(claim, activation, question)
         return {"child": str(run_id), "outputs": activation.output_count}
 
     async def find(self, waits: Sequence[Wait]) -> dict[str, Any]:
         """The answers that are there, by the id of what was asked."""
-        return await self._results_of([UUID(wait["child"]) for wait in waits if "child" in wait])
+        answers = await self._results_of([UUID(wait["child"]) for wait in waits if "child" in wait])
+        reviews = [UUID(wait["review"]) for wait in waits if "review" in wait]
+        if reviews:
+            decisions = await in_thread(review_service.decided)(reviews)
+            answers.update((str(review_id), decision) for review_id, decision in decisions.items())
+        tasks = [UUID(wait["task"]) for wait in waits if "task" in wait]
+        if tasks:
+            # What came of them may be large, and is fetched for one after the other.
+            answers.update((str(task_id), True) for task_id in await in_thread(node_tasks.ended_among)(tasks))
+        return answers
+
+    async def ending_of(self, task_id: str) -> Ending | None:
+        """How a task ended, or None if it is gone."""
+        return await in_thread(node_tasks.ending_of)(UUID(task_id))
+
+    async def _ask_for_task(self, claim: Claim, activation: Activation, context: Context) -> UUID:
+        return await in_thread(node_tasks.ask)(
+            run_id=claim.run_id,
+            node_execution_id=activation.id,
+            turn=len(activation.waits),
+            context=context_to_json(context),
+            timeout_seconds=activation.node.policy.timeout_seconds,
+        )
+
+    async def _ask_person(self, claim: Claim, activation: Activation, question: AskForReview) -> UUID:
+        return await in_thread(review_service.ask_review)(
+            run_id=claim.run_id,
+            user_id=claim.user_id,
+            graph_id=claim.graph_id,
+            graph_version=claim.graph_version,
+            node_id=activation.node.id,
+            node_execution_id=activation.id,
+            turn=len(activation.waits),
+            ask=question,
+        )
 
     async def _start_child(self, claim: Claim, activation: Activation, call: CallGraph) -> UUID:
         """Start a child run; the key makes a second start find the first."""

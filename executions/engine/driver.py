@@ -16,20 +16,23 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from core.errors import DomainError
+from executions.engine.answers import Question, RunApart
 from executions.engine.batch import Batch
 from executions.engine.emissions import explain
 from executions.engine.history import restore
 from executions.engine.journal import Journal
 from executions.engine.plan import Plan
 from executions.engine.rows import Claim, Committed
-from executions.engine.runner import Broken, Called, Emitted, Ended, Mailbox, Poked, run_block
+from executions.engine.runner import Broken, Called, Emitted, Ended, Mailbox, Poked, hand_over, run_block, was_done
 from executions.engine.state import Activation, RunState
 from executions.engine.store import Store
 from executions.engine.waits import Wait, Waits, outputs_before
 from executions.errors import OverLimit
 from executions.kinds import PARKED, EventKind, NodeStatus, Status
-from graphs.blocks.base import BlockError, CallGraph, Context, Effect, Sleep, Suspension
+from executions.node_tasks import Ending
+from graphs.blocks.base import BlockError, Context, Effect, Sleep, Suspension
 from graphs.blocks.inputs import prepare
+from graphs.policy import OnUnknown
 
 MAX_DELAY = 0.05
 STREAM_DELAY = 0.02
@@ -37,8 +40,11 @@ MAX_TASKS = 128
 MAX_BACKLOG = 256
 MAX_CLAIMS = 5
 PARK_AFTER = 1.0
+# Of many blocks that run apart another may end soon, and to park and be claimed again costs more than to wait for it.
+LINGER = 0.25
 _END = object()
-UNKNOWN_OUTCOME = "The worker was lost while this ran: whether it took effect is unknown, so it was not repeated"
+LOST = "The worker was lost while this ran"
+UNKNOWN_OUTCOME = "{}: whether it took effect is unknown, so it was not repeated"
 
 
 class Surroundings(Protocol):
@@ -48,8 +54,11 @@ class Surroundings(Protocol):
     def threads(self) -> Executor:
         """Where plain generators run that do more than compute."""
 
-    async def ask(self, claim: Claim, activation: Activation, question: CallGraph) -> Wait:
+    async def ask(self, claim: Claim, activation: Activation, question: Question) -> Wait:
         """Ask something outside of the run, or find that it was asked before; returns the wait for the answer."""
+
+    async def ending_of(self, task_id: str) -> Ending | None:
+        """How a block ended that ran apart, or None if nobody knows any more."""
 
     async def answers(self, waits: Sequence[Wait]) -> Mapping[str, Any]:
         """The answers that are there by now, by the id of what was asked."""
@@ -83,6 +92,9 @@ class Driver:
         self._admitted: list[tuple[Activation, BaseModel]] = []
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._waits = Waits()
+        # Of these the last attempt was lost, and their blocks can find out whether it had its effect.
+        self._in_doubt: set[UUID] = set()
+        self._lingers_until = 0.0
         self._room_owed = 0
 
     def poke(self) -> None:
@@ -173,11 +185,15 @@ class Driver:
         return activations
 
     def _run_again(self, activation: Activation) -> None:
-        """The worker that ran this activation is gone."""
-        if activation.node.block.effect is Effect.UNSAFE:
-            self._journal.fail(activation, BlockError(UNKNOWN_OUTCOME))
-            return
-        activation.attempt += 1
+        """The worker that ran this activation is gone. A block that runs apart has not run in that worker."""
+        if not activation.node.is_isolated:
+            effect = activation.node.block.effect
+            if effect is Effect.UNSAFE:
+                self._decide_unknown(activation, LOST)
+                return
+            if effect is Effect.VERIFIABLE:
+                self._in_doubt.add(activation.id)
+            activation.attempt += 1
         activation.skip = activation.output_count - outputs_before(activation)
         self._dispatch(activation)
 
@@ -301,6 +317,8 @@ class Driver:
     def _patience(self) -> float | None:
         """How long to wait for a message before there is something else to do; None is for ever."""
         limits = [(until - self._now()).total_seconds() for until in self._waits.alarms()]
+        if self._lingers:
+            limits.append(self._lingers_until - self._loop.time())
         if len(self._journal):
             limits.append(STREAM_DELAY)
         if self._drain_until is not None:
@@ -319,6 +337,8 @@ class Driver:
             if self.claim.fence > 1:
                 # What was asked before the worker was lost may have been answered since: nobody tells of it again.
                 await self._look_for_answers()
+        elif message.is_unknown:
+            self._decide_unknown(activation, explain(message.error or BlockError(LOST)))
         elif message.suspension is not None:
             self._suspend(activation, message.suspension)
         elif message.error is not None:
@@ -334,6 +354,13 @@ class Driver:
         else:
             self._pause(activation, pause, retry=explain(error), outputs=outputs_before(activation))
 
+    def _decide_unknown(self, activation: Activation, why: str) -> None:
+        """Nobody knows whether the activation had its effect, which must not happen twice: its policy decides."""
+        if activation.node.policy.on_unknown is OnUnknown.RERUN:
+            self._pause(activation, 0.0, retry=why, outputs=outputs_before(activation))
+        else:
+            self._journal.fail(activation, BlockError(UNKNOWN_OUTCOME.format(why)))
+
     # Waiting
 
     def _suspend(self, activation: Activation, suspension: Suspension) -> None:
@@ -343,7 +370,7 @@ class Driver:
             self._journal.tell(activation)
             self._tasks[activation.id] = self._loop.create_task(self._ask(activation, suspension))
 
-    async def _ask(self, activation: Activation, question: CallGraph) -> None:
+    async def _ask(self, activation: Activation, question: Question) -> None:
         try:
             self._mailbox.put(Called(activation, await self._surroundings.ask(self.claim, activation, question)))
         except DomainError as error:
@@ -364,7 +391,10 @@ class Driver:
         self._wakes_answered = self._wakes
         open_questions = self._waits.open_questions()
         if open_questions:
-            self._waits.learn(await self._surroundings.answers(open_questions))
+            answers = await self._surroundings.answers(open_questions)
+            self._waits.learn(answers)
+            if answers:
+                self._lingers_until = self._loop.time() + LINGER
 
     def _resume_ready(self) -> None:
         """Run on the activations whose wait is over."""
@@ -372,8 +402,14 @@ class Driver:
             self._journal.note(activation)
             self._dispatch(activation)
 
+    @property
+    def _lingers(self) -> bool:
+        return self._loop.time() < self._lingers_until and self._waits.await_tasks
+
     def _wakes_soon(self) -> bool:
-        return any((until - self._now()).total_seconds() < PARK_AFTER for until in self._waits.alarms())
+        return self._lingers or any(
+            (until - self._now()).total_seconds() < PARK_AFTER for until in self._waits.alarms()
+        )
 
     # Letting go
 
@@ -433,10 +469,31 @@ class Driver:
         self.see(committed.wakes, cancelled=committed.cancelled)
         admitted, self._admitted = self._admitted, []
         for activation, block_input in admitted:
-            self._tasks[activation.id] = self._loop.create_task(
-                run_block(activation, block_input, self._context(activation), self._mailbox, self._surroundings.threads)
-            )
+            self._tasks[activation.id] = self._loop.create_task(self._run(activation, block_input))
         return committed
+
+    async def _run(self, activation: Activation, block_input: BaseModel) -> None:
+        """Run a block whose intent is committed, here or apart; what comes of it arrives as messages."""
+        context = self._context(activation)
+        try:
+            task_id = self._waits.task_of(activation)
+            ending = await self._surroundings.ending_of(task_id) if task_id is not None else None
+        # Not the block's failure: the driver gives the run up, and whoever claims it next looks again.
+        except Exception as error:
+            self._mailbox.put(Broken(error))
+            return
+        is_lost = ending is not None and ending.is_lost
+        if activation.id in self._in_doubt or (is_lost and activation.node.block.effect is Effect.VERIFIABLE):
+            self._in_doubt.discard(activation.id)
+            if await was_done(activation, block_input, context, self._mailbox):
+                return
+            ending = None
+        if ending is not None:
+            await hand_over(activation, ending, self._mailbox)
+        elif activation.node.is_isolated:
+            await self._ask(activation, RunApart(context))
+        else:
+            await run_block(activation, block_input, context, self._mailbox, self._surroundings.threads)
 
     def _now(self) -> datetime:
         """The time by the database's clock."""

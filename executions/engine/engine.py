@@ -26,7 +26,7 @@ from core.errors import DomainError
 from core.hints import Hints
 from core.ids import uuid7
 from executions import events
-from executions.engine.answers import Answers
+from executions.engine.answers import Answers, Question
 from executions.engine.batch import Batch
 from executions.engine.driver import Driver
 from executions.engine.in_thread import in_thread
@@ -38,7 +38,7 @@ from executions.engine.waits import Wait
 from executions.errors import Fenced
 from executions.failpoints import failpoint
 from executions.kinds import Status
-from graphs.blocks.base import CallGraph
+from executions.node_tasks import Ending
 from graphs.blocks.registry import BLOCKS
 from graphs.services import load_definition
 
@@ -177,9 +177,13 @@ class Engine:
         self._plans.move_to_end(key)
         return self._plans[key]
 
-    async def ask(self, claim: Claim, activation: Activation, question: CallGraph) -> Wait:
+    async def ask(self, claim: Claim, activation: Activation, question: Question) -> Wait:
         """Ask something outside of the run, or find that it was asked before; returns the wait for the answer."""
         return await self._answers.ask(claim, activation, question)
+
+    async def ending_of(self, task_id: str) -> Ending | None:
+        """How a block ended that ran apart, or None if nobody knows any more."""
+        return await self._answers.ending_of(task_id)
 
     async def answers(self, waits: Sequence[Wait]) -> dict[str, Any]:
         """The answers that are there by now, by the id of what was asked."""

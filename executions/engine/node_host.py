@@ -110,9 +110,7 @@ class NodeHost:
             failpoint("task.before_start")
             self._answer(job, self._ending_of(job))
             failpoint("task.after_answer")
-        except Unwanted:
-            log.info("Task %s is not wanted any more", job.id)
-        except Stopped:
+        except (Unwanted, Stopped):
             with suppress(DatabaseError):
                 node_tasks.release(job)
         # Whoever claims it when its lease has lapsed tries again, a few times at most.
@@ -243,7 +241,7 @@ def _process(job: Job) -> Iterator[tuple[ForkServerProcess, Connection]]:
     lifeline, hand = context.Pipe(duplex=False)
     process = context.Process(
         target=run_node,
-        args=(outbox, lifeline, job.block_id, job.input_data, job.context, settings.NODE_MEMORY_MB),
+        args=(outbox, lifeline, job.block_id, (job.input_data, job.large_inputs), job.context, settings.NODE_MEMORY_MB),
         name="isolated",
     )
     with inbox, hand:

@@ -29,11 +29,12 @@ _MEGABYTE = 1024 * 1024
 
 
 def run_node(
-    outbox: Connection, lifeline: Connection, block_id: str, input_data: str, context: str, megabytes: int
+    outbox: Connection, lifeline: Connection, block_id: str, inputs: tuple[str, ...], context: str, megabytes: int
 ) -> None:
     """Run a block in this process, which ends when the other end of `lifeline` is closed.
 
-    `input_data` and `context` are JSON, `megabytes` is how much address space the process may take.
+    `inputs` are JSON by pin, of which the later ones win; `context` is JSON, too. `megabytes` is how much address space
+    the process may take.
     """
     # A session of its own: what the block starts can be ended with it.
     os.setsid()
@@ -41,7 +42,7 @@ def run_node(
     # Some systems do not let a process limit itself so; there nothing is limited.
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (megabytes * _MEGABYTE, megabytes * _MEGABYTE))
-    end = _end_of(Outbox(outbox), block_id, input_data, context, megabytes)
+    end = _end_of(Outbox(outbox), block_id, inputs, context, megabytes)
     outbox.send_bytes(END + json.encode(end))
 
 
@@ -69,11 +70,14 @@ def _end_with(lifeline: Connection) -> None:
     os._exit(1)
 
 
-def _end_of(outbox: Outbox, block_id: str, input_data: str, context: str, megabytes: int) -> dict[str, Any]:
+def _end_of(outbox: Outbox, block_id: str, inputs: tuple[str, ...], context: str, megabytes: int) -> dict[str, Any]:
     """How the block ended."""
     try:
         block = BLOCKS.get(block_id)
-        emissions = block.run(prepare(block, orjson.loads(input_data)), context_from_json(orjson.loads(context)))
+        emissions = block.run(
+            prepare(block, {pin: value for part in inputs for pin, value in orjson.loads(part).items()}),
+            context_from_json(orjson.loads(context)),
+        )
         if isinstance(emissions, AsyncIterator):
             suspension = asyncio.run(_forward_async(block, emissions, outbox))
         else:

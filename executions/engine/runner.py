@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
+from core import json
+from executions.engine.crossing import suspension_from_json
 from executions.engine.state import Activation
 from executions.engine.waits import Wait
 from executions.failpoints import failpoint
+from executions.node_tasks import Ending
 from graphs.blocks.base import BlockError, Context, Emission, Suspension
 
 
@@ -24,11 +27,15 @@ class Emitted:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A block returned, raised `error`, or wants to wait for `suspension`."""
+    """A block returned, raised `error`, or wants to wait for `suspension`.
+
+    With `is_unknown`, nobody knows whether it had its effect; `error` says why.
+    """
 
     activation: Activation
     error: BaseException | None = None
     suspension: Suspension | None = None
+    is_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,37 @@ async def run_block(
     except Exception as problem:
         error = BlockError(f"Not done within {seconds:g} s") if limit.expired() else problem
     mailbox.put(Ended(activation, error, suspension))
+
+
+async def hand_over(activation: Activation, ending: Ending, mailbox: Mailbox) -> None:
+    """Tell what a block gave that ran in a process of its own, and how it ended."""
+    for pin, value in json.decode(ending.outputs):
+        await mailbox.put_emission(Emitted(activation, (pin, value), activation.attempt))
+    mailbox.put(
+        Ended(
+            activation,
+            BlockError(ending.error) if ending.error else None,
+            None if ending.suspension is None else suspension_from_json(ending.suspension),
+            is_unknown=ending.is_lost,
+        )
+    )
+
+
+async def was_done(activation: Activation, block_input: BaseModel, context: Context, mailbox: Mailbox) -> bool:
+    """Whether a block that nobody knows the outcome of had its effect; if it had, or nobody can tell, that is told."""
+    try:
+        async with asyncio.timeout(activation.node.policy.timeout_seconds):
+            done = await activation.node.block.was_done(block_input, context)
+    # A block is foreign code: whatever it raises, it cannot tell.
+    except Exception as problem:
+        mailbox.put(Ended(activation, problem, is_unknown=True))
+        return True
+    if done is False:
+        return False
+    for emission in () if done is True else done:
+        await mailbox.put_emission(Emitted(activation, emission, activation.attempt))
+    mailbox.put(Ended(activation))
+    return True
 
 
 async def _forward(

@@ -7,6 +7,7 @@ An activation's `waits` list all of it, the last one open while it waits. Each i
     {"until": time, "retry": message}   a pause before the next attempt, after this failure
     {"child": id}                       the end of another run
     {"review": id}                      the decision of a person; with "gate": true, whether the block may run at all
+    {"task": id}                        the end of a turn of the block in a process of its own
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +19,7 @@ from executions.kinds import NodeStatus, Status
 
 Wait = dict[str, Any]
 
-QUESTIONS = ("child", "review")
+QUESTIONS = ("child", "review", "task")
 
 
 def outputs_before(activation: Activation) -> int:
@@ -79,8 +80,18 @@ class Waits:
         return tuple(
             self._answers.get(question_of(wait) or "")
             for wait in activation.waits
-            if "retry" not in wait and "gate" not in wait
+            if "retry" not in wait and "gate" not in wait and "task" not in wait
         )
+
+    def task_of(self, activation: Activation) -> str | None:
+        """The task that has ended and whose outputs the activation now takes up, or None."""
+        task_id = activation.waits[-1].get("task") if activation.waits else None
+        return task_id if task_id in self._answers else None
+
+    @property
+    def await_tasks(self) -> bool:
+        """Whether blocks are under way in processes of their own."""
+        return any("task" in activation.waits[-1] for activation in self._waiting.values())
 
     def permission_of(self, activation: Activation) -> Any:
         """The decision whether the activation's block may run, or None when nobody was asked."""

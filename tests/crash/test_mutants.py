@@ -221,7 +221,7 @@ def no_skip(patch: pytest.MonkeyPatch) -> None:
 
 def unsafe_is_repeated(patch: pytest.MonkeyPatch) -> None:
     """Every effect may be repeated."""
-    patch.setattr(driver, "Effect", SimpleNamespace(UNSAFE=None))
+    patch.setattr(driver, "Effect", SimpleNamespace(UNSAFE=None, VERIFIABLE=None))
 
 
 def a_new_child_each_time(patch: pytest.MonkeyPatch) -> None:
