@@ -416,7 +416,8 @@ class Review(models.Model):
 class NodeTask(models.Model):
     """A turn of a block in a process of its own, which any worker of the queue `isolated` may take.
 
-    `turn` counts what the activation waited for before. `claims` counts the workers that took it: each may write only
+    `turn` counts what the activation waited for before. The block gets `input_data`, or what the activation's row holds
+    where that is null. `claims` counts the workers that took it: each may write only
     while that number is its own. Once it has ended, `outputs` are the (pin, value) pairs that the block gave; `error`
     says why it failed, `suspension` what it wants to wait for. It is `lost` if nobody can tell how far the block came.
     The row goes when its activation has gone on.
@@ -428,6 +429,7 @@ class NodeTask(models.Model):
         NodeExecution, on_delete=models.CASCADE, related_name="tasks", db_constraint=False, db_index=False
     )
     turn = models.PositiveIntegerField()
+    input_data = models.JSONField(null=True, blank=True)
     context = models.JSONField()
     timeout_seconds = models.FloatField(null=True, blank=True)
 

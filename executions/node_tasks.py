@@ -4,7 +4,7 @@ A row is a turn of a block. Whoever takes it gets a lease and a number, as with 
 number is the last. An answer and the news of it are one transaction. Only the database's clock is compared.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
@@ -25,8 +25,8 @@ _WANTED = """
 """
 
 _ASK = """
-INSERT INTO executions_nodetask (id, run_id, node_execution_id, turn, context, timeout_seconds)
-VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (node_execution_id, turn) DO NOTHING
+INSERT INTO executions_nodetask (id, run_id, node_execution_id, turn, input_data, context, timeout_seconds)
+VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (node_execution_id, turn) DO NOTHING
 """
 
 _CLAIM = f"""
@@ -41,11 +41,12 @@ UPDATE executions_nodetask t SET
     claims = claims + 1, lease_owner = %s, lease_until = clock_timestamp() + make_interval(secs => %s),
     started_at = clock_timestamp()
 FROM next WHERE t.id = next.id
-RETURNING t.id, t.run_id, t.claims, next.block_id, next.input_data::text,
+RETURNING t.id, t.run_id, t.claims, next.block_id, COALESCE(t.input_data, next.input_data)::text,
     COALESCE((
         SELECT json_object_agg(large.key, convert_from(b.encoded, 'UTF8')::json)::text
         FROM jsonb_each_text(next.input_blobs) AS large(key, hash)
         JOIN executions_blob b ON b.user_id = next.user_id AND b.hash = large.hash
+        WHERE t.input_data IS NULL
     ), '{{}}'),
     t.context::text, t.timeout_seconds
 """  # noqa: S608  both parts are constants
@@ -103,15 +104,24 @@ class Ending:
 
 
 def ask(
-    *, run_id: UUID, node_execution_id: UUID, turn: int, context: dict[str, Any], timeout_seconds: float | None
+    *,
+    run_id: UUID,
+    node_execution_id: UUID,
+    turn: int,
+    input_data: Mapping[str, Any] | None,
+    context: dict[str, Any],
+    timeout_seconds: float | None,
 ) -> UUID:
     """Ask for a turn of an activation's block and return the task's id; asked again for the same turn, it is the same.
 
-    The block gets the input that the activation's row holds. Raises `NotStorable` when the context cannot be stored.
+    Without `input_data` the block gets the input that the activation's row holds. Raises `NotStorable` when the context
+    or the input cannot be stored.
     """
     task_id = uuid5(node_execution_id, str(turn))
+    given = None if input_data is None else json.encode(input_data).decode()
+    row = [task_id, run_id, node_execution_id, turn, given, json.encode(context).decode(), timeout_seconds]
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_ASK, [task_id, run_id, node_execution_id, turn, json.encode(context).decode(), timeout_seconds])
+        cursor.execute(_ASK, row)
         queue.ring_for_node()
     failpoint("task.after_ask")
     return task_id

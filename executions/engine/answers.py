@@ -1,6 +1,6 @@
 """What a run asks for outside of itself, and what came of it: other runs, decisions, blocks that run apart."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -21,9 +21,13 @@ from graphs.blocks.base import AskForReview, CallGraph, ChildResult, Context
 
 @dataclass(frozen=True, slots=True)
 class RunApart:
-    """Asked by the driver itself: that some worker runs the activation's block in a process of its own."""
+    """Asked by the driver itself: that some worker runs the activation's block in a process of its own.
+
+    Without `input_data` the block gets what the activation's row holds.
+    """
 
     context: Context
+    input_data: Mapping[str, Any] | None = None
 
 
 Question = CallGraph | AskForReview | RunApart
@@ -48,7 +52,7 @@ class Answers:
         Raises a `DomainError` when it cannot be asked.
         """
         if isinstance(question, RunApart):
-            task_id = await self._ask_for_task(claim, activation, question.context)
+            task_id = await self._ask_for_task(claim, activation, question)
             # The block begins where it last began: what it gave in an earlier attempt comes again, and is skipped.
             return {"task": str(task_id), "outputs": outputs_before(activation)}
         if isinstance(question, AskForReview):
@@ -74,12 +78,13 @@ class Answers:
         """How a task ended, or None if it is gone."""
         return await in_thread(node_tasks.ending_of)(UUID(task_id))
 
-    async def _ask_for_task(self, claim: Claim, activation: Activation, context: Context) -> UUID:
+    async def _ask_for_task(self, claim: Claim, activation: Activation, question: RunApart) -> UUID:
         return await in_thread(node_tasks.ask)(
             run_id=claim.run_id,
             node_execution_id=activation.id,
             turn=len(activation.waits),
-            context=context_to_json(context),
+            input_data=question.input_data,
+            context=context_to_json(question.context),
             timeout_seconds=activation.node.policy.timeout_seconds,
         )
 

@@ -7,10 +7,10 @@ database or a lost lease, makes the driver drop everything: the rows say where a
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -22,6 +22,7 @@ from executions.engine.emissions import explain
 from executions.engine.history import restore
 from executions.engine.journal import Journal
 from executions.engine.plan import Plan
+from executions.engine.rehearsal import is_rehearsed, rehearse
 from executions.engine.rows import Claim, Committed
 from executions.engine.runner import Broken, Called, Emitted, Ended, Mailbox, Poked, hand_over, run_block, was_done
 from executions.engine.state import Activation, RunState
@@ -30,7 +31,7 @@ from executions.engine.waits import Wait, Waits, outputs_before
 from executions.errors import OverLimit
 from executions.kinds import PARKED, EventKind, NodeStatus, Status
 from executions.node_tasks import Ending
-from graphs.blocks.base import BlockError, Context, Effect, Sleep, Suspension
+from graphs.blocks.base import AskForReview, BlockError, Context, Effect, Sleep, Suspension
 from graphs.blocks.inputs import prepare
 from graphs.policy import OnUnknown
 
@@ -43,6 +44,7 @@ PARK_AFTER = 1.0
 # Of many blocks that run apart another may end soon, and to park and be claimed again costs more than to wait for it.
 LINGER = 0.25
 _END = object()
+REJECTED = "A person rejected this"
 LOST = "The worker was lost while this ran"
 UNKNOWN_OUTCOME = "{}: whether it took effect is unknown, so it was not repeated"
 
@@ -92,6 +94,7 @@ class Driver:
         self._admitted: list[tuple[Activation, BaseModel]] = []
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._waits = Waits()
+        self._skipped = frozenset(map(UUID, claim.nodes_to_skip))
         # Of these the last attempt was lost, and their blocks can find out whether it had its effect.
         self._in_doubt: set[UUID] = set()
         self._lingers_until = 0.0
@@ -186,7 +189,7 @@ class Driver:
 
     def _run_again(self, activation: Activation) -> None:
         """The worker that ran this activation is gone. A block that runs apart has not run in that worker."""
-        if not activation.node.is_isolated:
+        if not activation.node.is_isolated and not self._must_ask_first(activation):
             effect = activation.node.block.effect
             if effect is Effect.UNSAFE:
                 self._decide_unknown(activation, LOST)
@@ -232,23 +235,56 @@ class Driver:
         return bool(self._tasks) and self._loop.time() - self._flushed_at < STREAM_DELAY
 
     def _dispatch(self, activation: Activation) -> None:
-        if not activation.node.runs_in_place:
+        block = activation.node.block
+        if self._must_ask_first(activation):
+            self._ask_first(activation)
+        elif activation.node.id in self._skipped:
+            self._journal.skip(activation)
+        elif self.claim.is_dry_run and is_rehearsed(block):
+            self._run_in_place(activation, lambda _: rehearse(block, activation.input_data or {}))
+        elif activation.node.runs_in_place:
+            self._run_in_place(activation, lambda block_input: block.run(block_input, self._context(activation)))
+        else:
             self._queued.append(activation)
-            return
+
+    def _run_in_place(self, activation: Activation, run: Callable[[BaseModel], Any]) -> None:
         self._journal.begin(activation)
         block_input = self._prepare(activation)
         if block_input is not None:
-            emissions = activation.node.block.run(block_input, self._context(activation))
-            self._in_place.append((activation, cast(Iterator[Any], emissions)))
+            self._in_place.append((activation, run(block_input)))
+
+    def _must_ask_first(self, activation: Activation) -> bool:
+        asks = self.claim.sensitive_action_safe_mode and not self.claim.is_dry_run
+        return activation.node.block.sensitive and asks and self._waits.permission_of(activation) is None
+
+    def _ask_first(self, activation: Activation) -> None:
+        """A sensitive block: a person decides whether it runs, and with what input."""
+        self._journal.begin(activation)
+        if self._prepare(activation) is not None:
+            question = AskForReview(activation.input_data, f"May {activation.node.block.name} run with this input?")
+            self._begin_to_ask(activation, question, gate=True)
 
     def _prepare(self, activation: Activation) -> BaseModel | None:
         """The block's input, or None when the values do not fit, which fails the activation."""
         try:
             given = activation.input_data
-            return prepare(activation.node.block, self._journal.assemble(activation) if given is None else given)
+            return prepare(
+                activation.node.block,
+                self._permitted(activation, self._journal.assemble(activation) if given is None else given),
+            )
         except (BlockError, DomainError) as error:
             self._journal.fail(activation, error)
             return None
+
+    def _permitted(self, activation: Activation, data: dict[str, Any]) -> dict[str, Any]:
+        """The input as the person left it who was asked; raises `BlockError` when they refused."""
+        decision = self._waits.permission_of(activation)
+        if decision is None:
+            return data
+        if not decision.approved:
+            raise BlockError(": ".join(filter(None, [REJECTED, decision.message])))
+        activation.input_data = decision.data
+        return activation.input_data
 
     def _advance(self) -> None:
         """Let the last block that runs in place go on, until it ends or what it gave is enough for now."""
@@ -365,14 +401,19 @@ class Driver:
 
     def _suspend(self, activation: Activation, suspension: Suspension) -> None:
         if isinstance(suspension, Sleep):
-            self._pause(activation, max(0.0, suspension.seconds), outputs=activation.output_count)
+            seconds = 0.0 if self.claim.is_dry_run else max(0.0, suspension.seconds)
+            self._pause(activation, seconds, outputs=activation.output_count)
         else:
-            self._journal.tell(activation)
-            self._tasks[activation.id] = self._loop.create_task(self._ask(activation, suspension))
+            self._begin_to_ask(activation, suspension)
 
-    async def _ask(self, activation: Activation, question: Question) -> None:
+    def _begin_to_ask(self, activation: Activation, question: Question, **marks: bool) -> None:
+        self._journal.tell(activation)
+        self._tasks[activation.id] = self._loop.create_task(self._ask(activation, question, **marks))
+
+    async def _ask(self, activation: Activation, question: Question, **marks: bool) -> None:
         try:
-            self._mailbox.put(Called(activation, await self._surroundings.ask(self.claim, activation, question)))
+            wait = await self._surroundings.ask(self.claim, activation, question)
+            self._mailbox.put(Called(activation, {**wait, **marks}))
         except DomainError as error:
             self._mailbox.put(Ended(activation, error=error))
         # Not the block's failure: the driver gives the run up, and whoever claims it next asks again.
@@ -491,7 +532,8 @@ class Driver:
         if ending is not None:
             await hand_over(activation, ending, self._mailbox)
         elif activation.node.is_isolated:
-            await self._ask(activation, RunApart(context))
+            decision = self._waits.permission_of(activation)
+            await self._ask(activation, RunApart(context, None if decision is None else decision.data))
         else:
             await run_block(activation, block_input, context, self._mailbox, self._surroundings.threads)
 
@@ -509,4 +551,5 @@ class Driver:
             attempt=activation.attempt,
             answers=self._waits.answers_of(activation),
             time_zone=self.claim.time_zone,
+            safe_mode=self.claim.human_in_the_loop_safe_mode and not self.claim.is_dry_run,
         )

@@ -6,6 +6,7 @@ run next runs those blocks again.
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -71,6 +72,13 @@ class Journal:
             activation.started_at = self._now()
             self._open[activation.id] = activation
             self._state.begin(activation)
+
+    def skip(self, activation: Activation) -> None:
+        """The activation ends well without its block: it is left out of this run."""
+        self.begin(activation)
+        with suppress(BlockError, DomainError):
+            self.assemble(activation)
+        self.complete(activation)
 
     def assemble(self, activation: Activation) -> dict[str, Any]:
         """Put together what the activation's block is given, and record it.

@@ -29,6 +29,10 @@ class Claim:
     deadline_at: datetime | None
     now: datetime
     time_zone: str
+    human_in_the_loop_safe_mode: bool
+    sensitive_action_safe_mode: bool
+    nodes_to_skip: list[str]
+    is_dry_run: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,8 @@ UPDATE executions_graphexecution SET
 WHERE id = %(run)s AND {_CLAIMABLE}
 RETURNING id AS run_id, fence, graph_id, graph_version, user_id, parent_id, inputs, nodes_input_masks, wakes,
     claims_without_progress AS claims, node_count, node_budget, deadline_at, head_seq,
-    cancel_requested_at IS NOT NULL AS cancelled, clock_timestamp() AS now,
+    cancel_requested_at IS NOT NULL AS cancelled, clock_timestamp() AS now, human_in_the_loop_safe_mode,
+    sensitive_action_safe_mode, nodes_to_skip, is_dry_run,
     -- A claim that a crash of Postgres forgets is made again, and fences off who made it.
     set_config('synchronous_commit', 'off', true) AS durability,
     (SELECT time_zone FROM accounts_user WHERE accounts_user.id = user_id) AS time_zone

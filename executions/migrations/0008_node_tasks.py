@@ -16,6 +16,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.UUIDField(editable=False, primary_key=True, serialize=False)),
                 ("turn", models.PositiveIntegerField()),
+                ("input_data", models.JSONField(blank=True, null=True)),
                 ("context", models.JSONField()),
                 ("timeout_seconds", models.FloatField(blank=True, null=True)),
                 ("claims", models.PositiveSmallIntegerField(db_default=0)),

@@ -49,9 +49,9 @@ def asking(owner: User, **constants: Any) -> Drawn:
 
 
 def parked(run: GraphExecution, reviews: int = 1, *, timeout: float = 10) -> list[Review]:
-    """The reviews that the run waits for, once it is parked on so many, oldest first."""
+    """The reviews that the run waits for, once it is parked on so many, in the order of their turns."""
     eventually(lambda: GraphExecution.objects.filter(pk=run.pk, status=Status.REVIEW).exists(), timeout)
-    waiting = list(Review.objects.waiting().filter(run=run).order_by("created_at", "pk"))
+    waiting = list(Review.objects.waiting().filter(run=run).order_by("node_execution__ordinal", "turn"))
     assert len(waiting) == reviews
     return waiting
 

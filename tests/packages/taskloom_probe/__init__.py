@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from graphs.blocks.base import (
     AsyncEmissions,
     Block,
@@ -14,6 +16,7 @@ from graphs.blocks.base import (
     BlockOutput,
     Category,
     Context,
+    CredentialsPlaceholder,
     Effect,
     Emissions,
     Example,
@@ -183,3 +186,39 @@ class ProbeApartVerifiable(ProbeApart):
     effect = Effect.VERIFIABLE
 
     was_done = ProbeVerifiable.was_done
+
+
+class Letter(BlockInput):
+    """A text to send with somebody's credentials."""
+
+    credentials: CredentialsPlaceholder = Field(
+        json_schema_extra={"credentials_provider": ["post"], "credentials_types": ["api_key"]}
+    )
+    text: str
+    log: str = ""
+
+
+class Sent(BlockOutput):
+    """What was sent."""
+
+    sent: str
+
+
+class ProbeMail(Block):
+    """Needs credentials, and writes down what it sends."""
+
+    id = "01980000-0000-7000-8000-00000000000a"
+    description = "Sends a text, or says that it did."
+    categories = frozenset({Category.DEVELOPER_TOOLS})
+    effect = Effect.KEYED
+    examples = (
+        Example({"credentials": {"id": "c1", "provider": "post", "type": "api_key"}, "text": "hi"}, (("sent", "hi"),)),
+    )
+    Input = Letter
+    Output = Sent
+
+    def run(self, input: Letter, context: Context) -> Emissions:
+        """Write the text down."""
+        if input.log:
+            Path(input.log).write_text(input.text)
+        yield "sent", input.text
