@@ -116,12 +116,12 @@ class GraphExecutionAdmin(LookOnly):
     @admin.display(description="run", ordering="pk")
     def short_id(self, run: GraphExecution) -> str:
         """The part of its id that tells it from others."""
-        return _short(run.pk)
+        return short_id(run.pk)
 
     @admin.display(description="graph", ordering="name_of_graph")
     def graph_name(self, run: GraphExecution) -> str:
         """Which version of which graph it runs."""
-        return f"{getattr(run, 'name_of_graph', None) or _short(run.graph_id)} v{run.graph_version}"
+        return f"{getattr(run, 'name_of_graph', None) or short_id(run.graph_id)} v{run.graph_version}"
 
     @admin.display(description="nodes", ordering="node_count")
     def nodes(self, run: GraphExecution) -> str:
@@ -136,7 +136,7 @@ class GraphExecutionAdmin(LookOnly):
     @admin.display(description="graph")
     def graph_link(self, run: GraphExecution) -> str:
         """The way to its graph."""
-        return _link("graphs_graph", run.graph_id, self.graph_name(run))
+        return link_to("graphs_graph", run.graph_id, self.graph_name(run))
 
     @admin.display(description="picture")
     def picture(self, run: GraphExecution) -> str:
@@ -149,12 +149,12 @@ class GraphExecutionAdmin(LookOnly):
     @admin.display(description="inputs")
     def shown_inputs(self, run: GraphExecution) -> str:
         """The inputs, long values cut."""
-        return _shown(run.inputs)
+        return shown_value(run.inputs)
 
     @admin.display(description="input masks")
     def shown_masks(self, run: GraphExecution) -> str:
         """The masks, long values cut."""
-        return _shown(run.nodes_input_masks)
+        return shown_value(run.nodes_input_masks)
 
     @admin.display(description="newest activations")
     def activations(self, run: GraphExecution) -> str:
@@ -167,7 +167,7 @@ class GraphExecutionAdmin(LookOnly):
             ("node", "block", "status", "started", "duration", "outputs", "error"),
             [
                 (
-                    _link("executions_nodeexecution", node.pk, titles.get(node.node_id, _short(node.node_id))),
+                    link_to("executions_nodeexecution", node.pk, titles.get(node.node_id, short_id(node.node_id))),
                     friendly(block_name(node.block_id)),
                     node.status if node.attempt == 1 else f"{node.status}, attempt {node.attempt}",
                     _time(node.started_at),
@@ -190,7 +190,7 @@ class GraphExecutionAdmin(LookOnly):
         def node(pk: UUID | None) -> str:
             if pk is None:
                 return ""
-            return _link("executions_nodeexecution", pk, titles.get(node_ids.get(pk, pk), _short(pk)))
+            return link_to("executions_nodeexecution", pk, titles.get(node_ids.get(pk, pk), short_id(pk)))
 
         return _table(
             ("seq", "kind", "at", "node", "outputs"),
@@ -235,7 +235,7 @@ class NodeExecutionAdmin(LookOnly):
     @admin.display(description="activation", ordering="pk")
     def short_id(self, node: NodeExecution) -> str:
         """The part of its id that tells it from others."""
-        return _short(node.pk)
+        return short_id(node.pk)
 
     @admin.display(ordering="block_id")
     def block(self, node: NodeExecution) -> str:
@@ -250,21 +250,22 @@ class NodeExecutionAdmin(LookOnly):
     @admin.display(description="run", ordering="run")
     def shown_run(self, node: NodeExecution) -> str:
         """The way to its run."""
-        return _link("executions_graphexecution", node.run_id, _short(node.run_id))
+        return link_to("executions_graphexecution", node.run_id, short_id(node.run_id))
 
     @admin.display(description="input")
     def shown_input(self, node: NodeExecution) -> str:
         """What it was given, long values cut."""
-        return _shown(node.input_data)
+        return shown_value(node.input_data)
 
     @admin.display(description="first outputs")
     def shown_outputs(self, node: NodeExecution) -> str:
         """What it gave first, long values cut."""
         outputs = NodeOutput.objects.filter(run=node.run_id, node_execution=node.pk).order_by("ordinal")[:MOST_ROWS]
-        return _table(("pin", "value"), [(output.pin, _shown(output.value)) for output in outputs])
+        return _table(("pin", "value"), [(output.pin, shown_value(output.value)) for output in outputs])
 
 
-def _shown(value: Any) -> SafeString:
+def shown_value(value: Any) -> SafeString:
+    """A value as JSON, cut when it is long."""
     return format_html("<pre>{}</pre>", json.dumps(previews.preview(value), indent=2, ensure_ascii=False))
 
 
@@ -301,11 +302,12 @@ def _lines(shown: list[str], count: int) -> SafeString:
     return format_html_join("", '<div class="values">{}</div>', ((line,) for line in lines))
 
 
-def _link(page: str, pk: UUID, text: str) -> SafeString:
+def link_to(page: str, pk: UUID, text: str) -> SafeString:
+    """The way to a row's page."""
     return format_html('<a href="{}" title="{}">{}</a>', reverse(f"admin:{page}_change", args=[pk]), pk, text)
 
 
-def _short(pk: UUID) -> str:
+def short_id(pk: UUID) -> str:
     """The end of an id: the ids of one minute all begin the same."""
     return f"…{str(pk)[-8:]}"
 

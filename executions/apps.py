@@ -1,5 +1,7 @@
 """The app's name and settings."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -7,3 +9,7 @@ class ExecutionsConfig(AppConfig):
     """Runs of graphs, from the request to the last event."""
 
     name = "executions"
+
+    def ready(self) -> None:
+        """Register the pages of the admin site that have a module of their own."""
+        import_module("executions.admin_reviews")
