@@ -10,7 +10,7 @@ from django.conf import settings
 
 from executions import previews
 from executions.errors import NoSuchRun
-from executions.kinds import FINAL, NodeStatus, Status
+from executions.kinds import ENGINE_VERSION, FINAL, NodeStatus, Status
 from executions.models import GraphExecution, NodeExecution, NodeTask, Review
 from executions.reading import block_name, rows_of, time_text
 from graphs.services import load_definition
@@ -20,6 +20,11 @@ MAX_SENTENCES = 100
 _WORKERS = """
 SELECT count(*) FROM executions_graphexecution
 WHERE status = 'RUNNING' AND lease_until > clock_timestamp() GROUP BY lease_owner
+"""
+
+_PLACES_TAKEN = """
+SELECT count(*), count(*) FILTER (WHERE graph_id = %s) FROM executions_graphexecution
+WHERE user_id = %s AND status = 'RUNNING'
 """
 
 _NEVER_RUN = """
@@ -61,12 +66,27 @@ def _sentences(run: GraphExecution, now: datetime) -> Iterator[str]:
         yield f"It was asked to stop {asked} ago and ends as soon as its worker sees that."
     if run.status == Status.QUEUED:
         workers = [count for (count,) in rows_of(_WORKERS, [])]
-        yield of_queue(run.queued_at, now, was_driven=run.started_at is not None, runs_of_workers=workers)
+        begin = f"Queued since {time_text(run.queued_at)} ({lasting(now - run.queued_at)})"
+        reason = _of_unfit(run) or of_places(*rows_of(_PLACES_TAKEN, [run.graph_id, run.user_id])[0])
+        yield f"{begin}: {reason or of_queue(was_driven=run.started_at is not None, runs_of_workers=workers)}"
     elif run.lease_until is not None and run.lease_until < now:
         silent = lasting(now - run.lease_until)
         yield f"The worker {run.lease_owner} fell silent: its lease ended {silent} ago, and another takes the run over."
     else:
         yield from _about_nodes(run, now)
+
+
+def _of_unfit(run: GraphExecution) -> str:
+    """That the workers there are cannot drive the run; empty if nothing is known of that."""
+    if run.needs_engine > ENGINE_VERSION:
+        return "it needs a worker of a newer release."
+    if run.left_since is not None:
+        until = run.left_since + timedelta(seconds=settings.BLOCK_PATIENCE_SECONDS)
+        return (
+            f"the worker {run.lease_owner} lacks a block of its graph and left it to others; "
+            f"it fails if none takes it by {time_text(until)}."
+        )
+    return ""
 
 
 def _about_nodes(run: GraphExecution, now: datetime) -> Iterator[str]:
@@ -115,14 +135,22 @@ def _about_end(run: GraphExecution) -> Iterator[str]:
 # --- Sentences, from plain data ---------------------------------------------------------------------------------
 
 
-def of_queue(queued_at: datetime, now: datetime, *, was_driven: bool, runs_of_workers: Sequence[int]) -> str:
+def of_places(of_user: int, of_graph: int) -> str:
+    """That a user, or a graph of theirs, has as many runs under way as may be; empty if not."""
+    if of_user >= settings.RUNS_PER_USER:
+        return f"it waits for a free place: {of_user} of your {settings.RUNS_PER_USER} runs are under way."
+    if of_graph >= settings.RUNS_PER_GRAPH:
+        return f"it waits for a free place: {of_graph} of this graph's {settings.RUNS_PER_GRAPH} runs are under way."
+    return ""
+
+
+def of_queue(*, was_driven: bool, runs_of_workers: Sequence[int]) -> str:
     """Why a queued run is not driven; `runs_of_workers` is how many runs each worker that has any holds."""
-    begin = f"Queued since {time_text(queued_at)} ({lasting(now - queued_at)})"
     if not runs_of_workers:
-        return f"{begin}: no worker took it yet, and none holds any run; is one started?"
+        return "no worker took it yet, and none holds any run; is one started?"
     if min(runs_of_workers) >= settings.ENGINE_RUNS:
-        return f"{begin}: all {len(runs_of_workers)} workers that hold runs are full, with {settings.ENGINE_RUNS} each."
-    return f"{begin}: no worker took it up again yet." if was_driven else f"{begin}: no worker took it yet."
+        return f"all {len(runs_of_workers)} workers that hold runs are full, with {settings.ENGINE_RUNS} each."
+    return "no worker took it up again yet." if was_driven else "no worker took it yet."
 
 
 def of_wait(name: str, wait: Mapping[str, Any], attempt: int, now: datetime, of_child: Sequence[str]) -> str:

@@ -2,6 +2,10 @@
 
 from enum import StrEnum
 
+# What a run's rows mean to an engine. Raised, with a migration, when an older engine could not go on from what a newer
+# one wrote: it then leaves those runs alone.
+ENGINE_VERSION = 1
+
 
 class Status(StrEnum):
     """Where a run stands. WAITING is a run parked on a timer or a child run; clients see it as RUNNING.

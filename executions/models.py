@@ -13,16 +13,17 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 
 from accounts.models import User
 from core.ids import uuid7
-from executions.kinds import ACTIVE, FINAL, PARKED, NodeStatus, ReviewStatus, Status
+from executions.kinds import ACTIVE, ENGINE_VERSION, FINAL, PARKED, NodeStatus, ReviewStatus, Status
 from graphs.models import Graph
 
 # Sorted, so that the constraints that name them come out the same in every migration.
 _FINAL = sorted(FINAL)
 _ACTIVE = sorted(ACTIVE)
+_PARKED = sorted(PARKED)
 
 
 def _choices(kind: type[Status] | type[NodeStatus] | type[ReviewStatus]) -> list[tuple[str, str]]:
@@ -55,13 +56,16 @@ class GraphExecutionQuerySet(models.QuerySet["GraphExecution"]):
         """Ask the workers that hold these runs to end them; returns how many were not asked before."""
         return self.filter(cancel_requested_at=None).update(cancel_requested_at=Now())
 
-    def end(self, status: Status, head_seq: int, *, nodes: int) -> None:
+    def end(self, status: Status, head_seq: int, *, nodes: int, error_code: str, error: str) -> None:
         """Write how these runs ended; `nodes` of their activations end with them."""
         self.update(
             status=status,
             ended_at=Now(),
-            cancel_requested_at=Now(),
+            cancel_requested_at=Now() if status == Status.TERMINATED else F("cancel_requested_at"),
             wake_at=None,
+            lease_until=None,
+            error_code=error_code,
+            error=error,
             head_seq=head_seq,
             node_count=F("node_count") + nodes,
         )
@@ -87,6 +91,9 @@ class GraphExecution(models.Model):
     `fence` counts the claims: a worker may write only while the fence is the one it claimed with and the lease holds.
     `head_seq` is the number of the newest event, `wakes` counts what happened from outside (a child ended, a person
     decided) so that a worker about to park can tell whether it looked too early.
+
+    `needs_engine` is the engine version that wrote the run's rows: an older one leaves it alone. `left_since` is when
+    a worker first left the run to others because it lacks one of its blocks; no commit has been made since.
 
     The two safe modes say whether people are asked: those of the graph when the run was started, or of the run that
     called it.
@@ -127,6 +134,8 @@ class GraphExecution(models.Model):
     wake_at = models.DateTimeField(null=True, blank=True)
     wakes = models.IntegerField(db_default=0)
     claims_without_progress = models.PositiveSmallIntegerField(db_default=0)
+    needs_engine = models.PositiveSmallIntegerField(db_default=ENGINE_VERSION)
+    left_since = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     head_seq = models.BigIntegerField(db_default=0)
 
@@ -161,7 +170,16 @@ class GraphExecution(models.Model):
         indexes = [
             models.Index(fields=["user", "-created_at"], name="runs_of_a_user"),
             models.Index(fields=["graph", "-created_at"], name="runs_of_a_graph"),
-            models.Index(fields=["queued_at"], name="runs_to_sweep", condition=Q(status__in=_ACTIVE)),
+            models.Index(
+                "user", "graph", Coalesce("root_id", "id"), "id", name="runs_queued", condition=Q(status=Status.QUEUED)
+            ),
+            models.Index(fields=["user", "graph"], name="runs_under_way", condition=Q(status=Status.RUNNING)),
+            models.Index(fields=["wake_at"], name="runs_parked", condition=Q(status__in=_PARKED)),
+            models.Index(
+                fields=["parent"],
+                name="children_not_ended",
+                condition=Q(parent__isnull=False, cancel_requested_at=None, status__in=_ACTIVE),
+            ),
             models.Index(fields=["root_id"], name="runs_of_a_family", condition=Q(root_id__isnull=False)),
         ]
 

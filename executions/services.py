@@ -22,7 +22,7 @@ from core.ids import uuid7
 from core.sql import fetch_prepared
 from executions import events, queue
 from executions.checks import RunChecks
-from executions.errors import KeyReused, NoSuchRun, NotRunnable, RefusedInBatch, TooDeep
+from executions.errors import Fenced, KeyReused, NoSuchRun, NotRunnable, RefusedInBatch, TooDeep
 from executions.kinds import FINAL, EventKind, NodeStatus, Status
 from executions.models import Event, GraphExecution, NodeExecution, Review
 from graphs.blocks.registry import BLOCKS
@@ -32,6 +32,7 @@ from graphs.services import load_definition
 MAX_DEPTH = 8
 NODE_BUDGET = 100_000
 STOPPED = "The run was stopped."
+GIVEN_UP = "The run was given up."
 
 _FIELDS = GraphExecution._meta.concrete_fields
 _NAMES = [column.attname for column in _FIELDS]
@@ -180,8 +181,21 @@ def stop_run(run_id: UUID) -> GraphExecution:
             if run.status == Status.RUNNING:
                 GraphExecution.objects.filter(pk=run.pk).request_cancel()
             elif run.status not in FINAL:
-                _terminate(run)
+                _end(run, Status.TERMINATED)
     return GraphExecution.objects.get(pk=run_id)
+
+
+def give_up(run_id: UUID, fence: int, error_code: str, error: str) -> None:
+    """End a run as FAILED, and what is under way in it, for the worker that holds it and cannot drive it.
+
+    Raises `Fenced` when another worker has taken it over.
+    """
+    with transaction.atomic():
+        run = GraphExecution.objects.filter(pk=run_id, fence=fence, status=Status.RUNNING).locked().first()
+        if run is None:
+            raise Fenced
+        Review.objects.filter(run=run).close(GIVEN_UP)
+        _end(run, Status.FAILED, error_code, error)
 
 
 def delete_run(run_id: UUID) -> None:
@@ -283,11 +297,11 @@ def _run_of(row: Sequence[Any]) -> GraphExecution:
     return GraphExecution.from_db(None, _NAMES, values)
 
 
-def _terminate(run: GraphExecution) -> None:
-    """End a run that no worker holds. Its row is locked."""
+def _end(run: GraphExecution, status: Status, error_code: str = "", error: str = "") -> None:
+    """End a run that no worker drives, and what is under way in it. Its row is locked."""
     nodes = list(NodeExecution.objects.open_in(run.pk))
     head_seq = run.head_seq + len(nodes) + 1
-    GraphExecution.objects.filter(pk=run.pk).end(Status.TERMINATED, head_seq, nodes=len(nodes))
+    GraphExecution.objects.filter(pk=run.pk).end(status, head_seq, nodes=len(nodes), error_code=error_code, error=error)
     NodeExecution.objects.open_in(run.pk).end(NodeStatus.TERMINATED)
     Event.objects.bulk_create(
         [
@@ -300,7 +314,7 @@ def _terminate(run: GraphExecution) -> None:
             )
             for place, node in enumerate(nodes, start=1)
         ]
-        + [Event(run_id=run.pk, seq=head_seq, kind=EventKind.RUN_TERMINATED)]
+        + [Event(run_id=run.pk, seq=head_seq, kind=EventKind[f"RUN_{status}"])]
     )
     if run.parent_id and GraphExecution.objects.filter(pk=run.parent_id).wake():
         queue.ring([run.parent_id])

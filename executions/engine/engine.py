@@ -7,7 +7,6 @@ died or a timer that is due only cost time.
 import asyncio
 import logging
 import os
-import random
 import socket
 import threading
 from collections import OrderedDict
@@ -25,21 +24,22 @@ from core import http
 from core.errors import DomainError
 from core.hints import Hints
 from core.ids import uuid7
-from executions import events
+from executions import events, services
 from executions.engine.answers import Answers, Question
 from executions.engine.batch import Batch
 from executions.engine.driver import Driver
 from executions.engine.in_thread import in_thread
+from executions.engine.intake import Intake
 from executions.engine.plan import Plan, compile_plan
 from executions.engine.rows import Claim, Committed
 from executions.engine.state import Activation
 from executions.engine.store import Store
+from executions.engine.sweeps import Sweeps
 from executions.engine.waits import Wait
 from executions.errors import Fenced
-from executions.failpoints import failpoint
-from executions.kinds import Status
 from executions.node_tasks import Ending
 from graphs.blocks.registry import BLOCKS
+from graphs.errors import UnknownBlock
 from graphs.services import load_definition
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._drivers: dict[UUID, Driver] = {}
         self._driving: dict[UUID, asyncio.Task[None]] = {}
-        self._backlog: OrderedDict[UUID, None] = OrderedDict()
+        self._intake = Intake(Sweeps(self._store), self._driving, self._begin)
         self._plans: OrderedDict[tuple[UUID, int], Plan] = OrderedDict()
         self._stopping = asyncio.Event()
         self._ready = threading.Event()
@@ -89,7 +89,9 @@ class Engine:
 
     async def _live(self) -> None:
         await self._open_store()
-        caretakers = [self._loop.create_task(self._look_after()), self._loop.create_task(self._sweep())]
+        caretakers = [
+            self._loop.create_task(work) for work in (self._look_after(), self._intake.serve(), self._intake.sweep())
+        ]
         await self._stopping.wait()
         await asyncio.gather(*self._driving.values(), return_exceptions=True)
         for caretaker in caretakers:
@@ -108,7 +110,7 @@ class Engine:
                 log.warning("Postgres does not answer; trying again")
 
     def _begin_stop(self, grace: float) -> None:
-        self._backlog.clear()
+        self._intake.close()
         for driver in self._drivers.values():
             driver.drain(grace)
         self._stopping.set()
@@ -117,20 +119,22 @@ class Engine:
 
     def _accept(self, run_ids: Iterable[UUID]) -> None:
         for run_id in run_ids:
-            if self._stopping.is_set():
-                return
-            if run_id in self._driving:
-                if run_id in self._drivers:
-                    self._drivers[run_id].poke()
-            elif len(self._driving) < settings.ENGINE_RUNS:
-                self._driving[run_id] = self._loop.create_task(self._drive(run_id))
-            else:
-                self._backlog[run_id] = None
+            if run_id in self._drivers:
+                self._drivers[run_id].poke()
+            elif run_id not in self._driving:
+                self._intake.offer([run_id])
+
+    def _begin(self, run_id: UUID) -> None:
+        if not self._stopping.is_set() and run_id not in self._driving:
+            self._driving[run_id] = self._loop.create_task(self._drive(run_id))
 
     async def _drive(self, run_id: UUID) -> None:
+        claim = None
         try:
             claim = await self._store.claim(run_id)
-            if claim is not None:
+            if claim is None:
+                await self._intake.refused(run_id)
+            else:
                 await self._drive_claimed(claim)
         except Fenced:
             log.warning("Run %s was taken over by another worker", run_id)
@@ -144,8 +148,7 @@ class Engine:
             self._driving.pop(run_id, None)
             if driver is not None and driver.has_mail:
                 self._accept([run_id])
-            while self._backlog and len(self._driving) < settings.ENGINE_RUNS:
-                self._accept([self._backlog.popitem(last=False)[0]])
+            self._intake.let_go(claim and claim.user_id)
 
     async def _drive_claimed(self, claim: Claim) -> None:
         try:
@@ -160,9 +163,12 @@ class Engine:
         await driver.drive()
 
     async def _refuse(self, claim: Claim, error: DomainError) -> None:
-        batch = Batch()
-        batch.end(Status.FAILED, error.code, error.message)
-        self.announce(claim, await self._store.commit(claim, claim.wakes, batch), batch)
+        """Leave a run to processes that know its blocks, or end it when nobody took it for long."""
+        if isinstance(error, UnknownBlock) and await self._store.leave(claim):
+            log.warning("Run %s is left to other workers: %s", claim.run_id, error)
+            self._intake.leave(claim.run_id)
+        else:
+            await in_thread(services.give_up)(claim.run_id, claim.fence, error.code, error.message)
 
     # What drivers ask for
 
@@ -197,6 +203,8 @@ class Engine:
             if any(event.node_execution_id is None for event in batch.events):
                 groups.append(events.graph_group(claim.user_id, claim.graph_id))
             self._hints.send(groups, run_id, hint)
+        if committed.is_crowded:
+            self._intake.crowd(claim.user_id)
         if committed.woken is not None:
             self._accept([committed.woken])
         if committed.wakes_in is not None and committed.wakes_in < LONGEST_TIMER:
@@ -222,18 +230,3 @@ class Engine:
                         driver.see(seen["wakes"], cancelled=seen["cancelled"])
             except OperationalError as error:
                 log.warning("Leases could not be looked after: %s", error)
-
-    async def _sweep(self) -> None:
-        """Find runs that should be driven and are not."""
-        while True:
-            await asyncio.sleep(settings.SWEEP_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311  only spreads load
-            try:
-                failpoint("sweep.before")
-                await self._store.cancel_orphans()
-                room = settings.ENGINE_RUNS - len(self._driving)
-                if room > 0:
-                    self._accept(
-                        await self._store.claimable(list(self._driving), room, patience=settings.SWEEP_SECONDS / 2)
-                    )
-            except OperationalError as error:
-                log.warning("The sweep failed: %s", error)

@@ -40,6 +40,7 @@ class Committed:
     """What the run's row says after a commit.
 
     `woken` is the parent run that now has something to look at, `wakes_in` the seconds until a parked run is due.
+    `is_crowded` tells of a run that ended or parked that all places of its user, or of its graph, had been taken.
     """
 
     status: Status
@@ -47,6 +48,7 @@ class Committed:
     wakes: int
     cancelled: bool
     woken: UUID | None
+    is_crowded: bool
     wakes_in: float | None
 
 

@@ -22,24 +22,23 @@ from executions.engine.batch import Batch
 from executions.engine.rows import Claim, Committed, History
 from executions.errors import Fenced
 from executions.failpoints import around_commit, failpoint
-from executions.kinds import PARKED, Status
+from executions.kinds import ENGINE_VERSION, PARKED, Status
 
 _MAX_STATEMENT_BYTES = 16 * 1024 * 1024
 
-# Queued runs, parked ones whose time has come, those whose worker fell silent, and those that this process let slip.
-_CLAIMABLE = """
-    (status = 'QUEUED'
-     OR status IN ('WAITING', 'REVIEW') AND (wake_at <= clock_timestamp() OR cancel_requested_at IS NOT NULL)
-     OR status = 'RUNNING' AND (lease_until < clock_timestamp() OR lease_owner = %(owner)s))
-"""
-
-_CLAIM = f"""
+# Runs whose worker fell silent, those that this process let slip, queued ones, and parked ones whose time has come: the
+# latter two only if the user has a place free. The function is asked last, for it holds up the user's other claims.
+_CLAIM = """
 UPDATE executions_graphexecution SET
     fence = fence + 1, status = 'RUNNING', lease_owner = %(owner)s,
     lease_until = clock_timestamp() + make_interval(secs => %(lease)s),
     wake_at = NULL, started_at = COALESCE(started_at, clock_timestamp()),
-    claims_without_progress = claims_without_progress + 1
-WHERE id = %(run)s AND {_CLAIMABLE}
+    claims_without_progress = claims_without_progress + 1, needs_engine = %(engine)s
+WHERE id = %(run)s AND needs_engine <= %(engine)s
+    AND (status = 'RUNNING' AND (lease_until < clock_timestamp() OR lease_owner = %(owner)s)
+        OR (status = 'QUEUED' OR status IN ('WAITING', 'REVIEW')
+                AND (wake_at <= clock_timestamp() OR cancel_requested_at IS NOT NULL))
+            AND executions_has_place(user_id, graph_id, %(per_user)s, %(per_graph)s))
 RETURNING id AS run_id, fence, graph_id, graph_version, user_id, parent_id, inputs, nodes_input_masks, wakes,
     claims_without_progress AS claims, node_count, node_budget, deadline_at, head_seq,
     cancel_requested_at IS NOT NULL AS cancelled, clock_timestamp() AS now, human_in_the_loop_safe_mode,
@@ -47,7 +46,7 @@ RETURNING id AS run_id, fence, graph_id, graph_version, user_id, parent_id, inpu
     -- A claim that a crash of Postgres forgets is made again, and fences off who made it.
     set_config('synchronous_commit', 'off', true) AS durability,
     (SELECT time_zone FROM accounts_user WHERE accounts_user.id = user_id) AS time_zone
-"""  # noqa: S608  both parts are constants
+"""
 
 _COMMIT = """
 WITH own AS (
@@ -65,7 +64,7 @@ WITH own AS (
         node_count = node_count + %(node_count)s,
         node_error_count = node_error_count + %(node_error_count)s,
         node_seconds = node_seconds + %(node_seconds)s,
-        claims_without_progress = 0
+        claims_without_progress = 0, left_since = NULL
     WHERE id = %(run)s AND fence = %(fence)s AND status = 'RUNNING'
     RETURNING id, fence, user_id, graph_id, status, head_seq, wakes, cancel_requested_at IS NOT NULL AS cancelled
 ), nodes AS (
@@ -111,6 +110,9 @@ WITH own AS (
     RETURNING p.id
 )
 SELECT status, head_seq, wakes, cancelled, (SELECT id FROM parent) AS woken,
+    status <> 'RUNNING' AND (
+        SELECT count(*) >= %(per_user)s OR count(*) FILTER (WHERE o.graph_id = own.graph_id) >= %(per_graph)s
+        FROM executions_graphexecution AS o WHERE o.user_id = own.user_id AND o.status = 'RUNNING') AS is_crowded,
     EXTRACT(epoch FROM %(wake_at)s::timestamptz - clock_timestamp())::float AS wakes_in
 FROM own
 """
@@ -194,26 +196,25 @@ FROM executions_graphexecution r JOIN unnest(%s::uuid[], %s::bigint[]) AS held(i
 ON r.id = held.id AND r.fence = held.fence AND r.status = 'RUNNING'
 """
 
-_SWEEP = f"""
-SELECT id FROM executions_graphexecution
-WHERE status IN ('QUEUED', 'RUNNING', 'WAITING', 'REVIEW') AND {_CLAIMABLE} AND NOT id = ANY(%(held)s)
-    AND (status <> 'QUEUED' OR queued_at < clock_timestamp() - make_interval(secs => %(patience)s))
-ORDER BY queued_at LIMIT %(limit)s
-"""  # noqa: S608  both parts are constants
-
-_CANCEL_ORPHANS = """
-UPDATE executions_graphexecution AS c SET cancel_requested_at = clock_timestamp()
-FROM executions_graphexecution AS p
-WHERE c.parent_id = p.id AND c.status IN ('QUEUED', 'RUNNING', 'WAITING', 'REVIEW') AND c.cancel_requested_at IS NULL
-    AND p.status IN ('COMPLETED', 'FAILED', 'TERMINATED')
+_LEAVE = """
+UPDATE executions_graphexecution SET
+    status = 'QUEUED', queued_at = clock_timestamp(), lease_until = NULL,
+    left_since = COALESCE(left_since, clock_timestamp()), claims_without_progress = claims_without_progress - 1
+WHERE id = %(run)s AND fence = %(fence)s AND status = 'RUNNING'
+    AND COALESCE(left_since, clock_timestamp()) + make_interval(secs => %(patience)s) > clock_timestamp()
+RETURNING id
 """
 
 
 class Store:
-    """One process's way to the rows. `owner` names the process in the leases it takes."""
+    """One process's way to the rows. `owner` names the process in the leases it takes.
 
-    def __init__(self, owner: str, size: int) -> None:
-        self._owner = owner
+    `engine` is the newest kind of row that the process understands.
+    """
+
+    def __init__(self, owner: str, size: int, engine: int = ENGINE_VERSION) -> None:
+        self.owner = owner
+        self.engine = engine
         self._pool = AsyncConnectionPool(
             kwargs=_connection_parameters() | {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
             configure=_configure,
@@ -234,7 +235,8 @@ class Store:
     async def claim(self, run_id: UUID) -> Claim | None:
         """Take a run if nobody else has it, under a new fence."""
         failpoint("claim.before_commit")
-        row = await self._one(_CLAIM, {"run": run_id, "owner": self._owner, "lease": settings.LEASE_SECONDS})
+        arguments = {"run": run_id, "owner": self.owner, "lease": settings.LEASE_SECONDS, "engine": self.engine}
+        row = await self._one(_CLAIM, arguments | places())
         if row is None:
             return None
         failpoint("claim.after_commit")
@@ -267,7 +269,7 @@ class Store:
         if batch.blobs:
             await self._store_blobs(claim, batch.blobs)
         around_commit("before_commit", batch)
-        row = await self._one(_COMMIT, arguments)
+        row = await self._one(_COMMIT, arguments | places())
         if row is None:
             raise Fenced
         around_commit("after_commit", batch)
@@ -276,18 +278,18 @@ class Store:
 
     async def history(self, run_id: UUID, static_nodes: Sequence[UUID]) -> History:
         """Read what is left of a run that was driven before."""
-        opened = await self._all(_OPEN, (run_id,))
+        opened = await self.all(_OPEN, (run_id,))
         holding = [row for row in opened if row["handed_on"] < row["output_count"]]
         holders = ([row["id"] for row in holding], [row["handed_on"] for row in holding], run_id)
-        held = await self._all(_HELD, holders) if holding else []
-        kept = await self._all(_KEPT, (run_id, list(static_nodes))) if static_nodes else []
-        tokens = await self._all(_TOKENS, (run_id,))
+        held = await self.all(_HELD, holders) if holding else []
+        kept = await self.all(_KEPT, (run_id, list(static_nodes))) if static_nodes else []
+        tokens = await self.all(_TOKENS, (run_id,))
         named = [row["blob"] for row in [*held, *tokens]]
         named += [blob for row in [*opened, *kept] for blob in (row["input_blobs"] or {}).values()]
         return History(
             open=opened,
             held=held,
-            fired={row["node_id"]: row["fired"] for row in await self._all(_FIRED, (run_id,))},
+            fired={row["node_id"]: row["fired"] for row in await self.all(_FIRED, (run_id,))},
             kept=kept,
             tokens=tokens,
             blobs=await self._blobs(run_id, named),
@@ -295,30 +297,26 @@ class Store:
 
     async def finished(self, run_ids: Sequence[UUID]) -> list[dict[str, Any]]:
         """Those of the runs that have ended: id, graph_id, graph_version, status and error."""
-        return await self._all(_CHILDREN, (list(run_ids),))
+        return await self.all(_CHILDREN, (list(run_ids),))
 
     async def outputs_of(self, run_id: UUID, output_nodes: Sequence[UUID]) -> list[tuple[str, Any]]:
         """A run's outputs as (name, value) pairs in the order they were given."""
-        rows = await self._all(_OUTPUTS_OF, (run_id, list(output_nodes)))
+        rows = await self.all(_OUTPUTS_OF, (run_id, list(output_nodes)))
         blobs = await self._blobs(run_id, [row["blob"] for row in rows])
         return [(row["name"], blobs[row["blob"]] if row["blob"] else row["value"]) for row in rows]
 
     async def renew(self, held: dict[UUID, int]) -> None:
         """Prolong the leases of the runs held, given as id → fence."""
-        await self._execute(_RENEW, (settings.LEASE_SECONDS, list(held), list(held.values())))
+        await self.execute(_RENEW, (settings.LEASE_SECONDS, list(held), list(held.values())))
 
     async def look(self, held: dict[UUID, int]) -> dict[UUID, dict[str, Any]]:
         """What happened from outside to the runs held, by id; a run that is missing was taken over."""
-        return {row["id"]: row for row in await self._all(_LOOK, (list(held), list(held.values())))}
+        return {row["id"]: row for row in await self.all(_LOOK, (list(held), list(held.values())))}
 
-    async def claimable(self, held: Sequence[UUID], limit: int, patience: float) -> list[UUID]:
-        """Runs that should be driven and are not; queued ones only after `patience` seconds: the doorbell is quick."""
-        arguments = {"held": list(held), "limit": limit, "patience": patience, "owner": self._owner}
-        return [row["id"] for row in await self._all(_SWEEP, arguments)]
-
-    async def cancel_orphans(self) -> None:
-        """Ask runs to stop whose parent has ended."""
-        await self._execute(_CANCEL_ORPHANS, ())
+    async def leave(self, claim: Claim) -> bool:
+        """Give a run that cannot be driven here to other processes; false if it was left to them for too long."""
+        arguments = {"run": claim.run_id, "fence": claim.fence, "patience": settings.BLOCK_PATIENCE_SECONDS}
+        return await self._one(_LEAVE, arguments) is not None
 
     async def _store_blobs(self, claim: Claim, blobs: Mapping[str, bytes]) -> None:
         for part in _parts(blobs):
@@ -334,7 +332,7 @@ class Store:
     async def _blobs(self, run_id: UUID, hashes: Iterable[str | None]) -> dict[str, Any]:
         """The large values of a run, by hash; each is read once, however often it is named."""
         wanted = {key for key in hashes if key}
-        rows = await self._all(_BLOBS, (run_id, list(wanted)), binary=True) if wanted else []
+        rows = await self.all(_BLOBS, (run_id, list(wanted)), binary=True) if wanted else []
         return {row["hash"]: json.decode(row["encoded"]) for row in rows}
 
     async def _one(self, query: str, arguments: Any) -> dict[str, Any] | None:
@@ -342,12 +340,14 @@ class Store:
             await cursor.execute(query, arguments)
             return await cursor.fetchone()
 
-    async def _all(self, query: str, arguments: Any, *, binary: bool = False) -> list[dict[str, Any]]:
+    async def all(self, query: str, arguments: Any, *, binary: bool = False) -> list[dict[str, Any]]:
+        """What a statement returns."""
         async with self._cursor() as cursor:
             await cursor.execute(query, arguments, binary=binary)
             return await cursor.fetchall()
 
-    async def _execute(self, query: str, arguments: Any) -> None:
+    async def execute(self, query: str, arguments: Any) -> None:
+        """Run a statement for what it does."""
         async with self._cursor() as cursor:
             await cursor.execute(query, arguments)
 
@@ -382,3 +382,8 @@ async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
 
 def _as_is(document: bytes) -> bytes:
     return document
+
+
+def places() -> dict[str, int]:
+    """How many runs may be under way at once: of a user, and of one graph of a user."""
+    return {"per_user": settings.RUNS_PER_USER, "per_graph": settings.RUNS_PER_GRAPH}

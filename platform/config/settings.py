@@ -186,8 +186,11 @@ SPECTACULAR_SETTINGS = {
 # --- The engine -------------------------------------------------------------------------------------------------
 
 ENGINE_RUNS = env.number("TASKLOOM_ENGINE_RUNS")
+RUNS_PER_USER = env.number("TASKLOOM_RUNS_PER_USER")
+RUNS_PER_GRAPH = env.number("TASKLOOM_RUNS_PER_GRAPH")
 LEASE_SECONDS = env.number("TASKLOOM_LEASE_SECONDS")
 SWEEP_SECONDS = env.number("TASKLOOM_SWEEP_SECONDS")
+BLOCK_PATIENCE_SECONDS = env.number("TASKLOOM_BLOCK_PATIENCE_SECONDS")
 VALUE_BYTES = env.number("TASKLOOM_VALUE_BYTES")
 NODE_TASKS = env.number("TASKLOOM_NODE_TASKS")
 NODE_MEMORY_MB = env.number("TASKLOOM_NODE_MEMORY_MB")

@@ -12,10 +12,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.test import override_settings
 
 from accounts.models import User
 from executions import services
-from executions.engine import driver, store
+from executions.engine import driver, store, sweeps
 from executions.engine.engine import Engine
 from executions.kinds import FINAL
 from executions.models import GraphExecution, NodeExecution
@@ -159,6 +160,23 @@ def a_worker_is_gone_while_its_run_is_parked(owner: User, stage: Stage, folder: 
     return seen(run, {"out": ["tick"]})
 
 
+def two_workers_and_one_place(owner: User, stage: Stage, folder: Path) -> list[str]:
+    """Two workers are told of runs of a user who has one place."""
+    hold = folder / "hold"
+    hold.touch()
+    graph = draw(owner, {"stuck": ("ProbeRead", {"hold": str(hold)})})
+    runs = [start(graph, owner) for _ in range(2)]
+    with override_settings(RUNS_PER_USER=1):
+        for run in runs:
+            stage.engine().ring([run.pk])
+        eventually(lambda: GraphExecution.objects.filter(status="RUNNING").exists())
+        time.sleep(0.3)
+        count = GraphExecution.objects.filter(status="RUNNING").count()
+        hold.unlink()
+        found = [problem for run in runs for problem in seen(run, {})]
+    return found if count == 1 else [*found, f"{count} runs in one place"]
+
+
 def a_stream_breaks_off(owner: User, stage: Stage, folder: Path) -> list[str]:
     """A worker is lost in the middle of a stream."""
     graph = draw(
@@ -207,9 +225,10 @@ def without(statement: str, guard: str, instead: str = "") -> Mutate:
 
     def mutate(patch: pytest.MonkeyPatch) -> None:
         for name in statement.split():
-            text: str = getattr(store, name)
+            module = store if hasattr(store, name) else sweeps
+            text: str = getattr(module, name)
             assert guard in text, f"{name} has no {guard!r} any more: change the mutant with it"
-            patch.setattr(store, name, text.replace(guard, instead))
+            patch.setattr(module, name, text.replace(guard, instead))
 
     return mutate
 
@@ -259,11 +278,15 @@ MUTANTS: dict[str, tuple[Scenario, Mutate]] = {
     ),
     "a sweeper blind to lapsed leases": (
         a_worker_falls_silent,
-        without("_CLAIM _SWEEP", "lease_until < clock_timestamp()", "false"),
+        without("_CLAIM _LAPSED", "lease_until < clock_timestamp()", "false"),
     ),
     "a sweeper blind to parked runs": (
         a_worker_is_gone_while_its_run_is_parked,
-        without("_SWEEP", "wake_at <= clock_timestamp()", "false"),
+        without("_WAKE_DUE", "wake_at <= clock_timestamp()", "false"),
+    ),
+    "claims that do not ask for a place": (
+        two_workers_and_one_place,
+        without("_CLAIM", "AND executions_has_place(user_id, graph_id, %(per_user)s, %(per_graph)s)"),
     ),
     "a repeated stream is stored again": (a_stream_breaks_off, no_skip),
     "an unsafe effect is repeated": (an_effect_is_cut_off, unsafe_is_repeated),

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -37,6 +38,30 @@ def run(owner: User, engine: Engine) -> Run:
         return ended(started.pk, timeout)
 
     return run_to_end
+
+
+@pytest.fixture
+def hold(tmp_path: Path) -> Path:
+    """A file that keeps a probe from going on."""
+    path = tmp_path / "hold"
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def another_engine(transactional_db: None) -> Iterator[Callable[..., Engine]]:
+    """Makes engines beside each other, as in several worker processes."""
+    engines: list[Engine] = []
+
+    def make(kind: type[Engine] = Engine) -> Engine:
+        engine = kind()
+        engine.start()
+        engines.append(engine)
+        return engine
+
+    yield make
+    for engine in engines:
+        engine.stop(grace=0)
 
 
 def ended(run_id: UUID, timeout: float = 10) -> GraphExecution:

@@ -47,14 +47,13 @@ def test_a_queued_run_says_since_when_and_that_no_worker_is_there(user: User) ->
 @pytest.mark.parametrize(
     ("workers", "was_driven", "end"),
     [
-        ([64, 70], False, ": all 2 workers that hold runs are full, with 64 each."),
-        ([64, 3], False, ": no worker took it yet."),
-        ([3], True, ": no worker took it up again yet."),
+        ([64, 70], False, "all 2 workers that hold runs are full, with 64 each."),
+        ([64, 3], False, "no worker took it yet."),
+        ([3], True, "no worker took it up again yet."),
     ],
 )
 def test_a_queued_run_says_whether_the_workers_are_full(workers: list[int], was_driven: bool, end: str) -> None:
-    sentence = of_queue(NOW - timedelta(seconds=3), NOW, was_driven=was_driven, runs_of_workers=workers)
-    assert sentence == f"Queued since 2030-01-02T03:04:02Z (3 s){end}"
+    assert of_queue(was_driven=was_driven, runs_of_workers=workers) == end
 
 
 def test_a_wait_says_until_when_and_why() -> None:

@@ -1,7 +1,7 @@
 """Runs whose worker was lost, lagged behind or let go, and runs that nobody was told about."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,30 +26,6 @@ from graphs.blocks.base import CallGraph
 from tests.drawing import Drawn, draw
 from tests.executions.conftest import ended, eventually
 from tests.executions.test_engine import calling, child, kinds, output, outputs
-
-
-@pytest.fixture
-def hold(tmp_path: Path) -> Path:
-    """A file that keeps a probe from going on."""
-    path = tmp_path / "hold"
-    path.touch()
-    return path
-
-
-@pytest.fixture
-def another_engine(transactional_db: None) -> Iterator[Callable[..., Engine]]:
-    """Makes engines beside each other, as in several worker processes."""
-    engines: list[Engine] = []
-
-    def make(kind: type[Engine] = Engine) -> Engine:
-        engine = kind()
-        engine.start()
-        engines.append(engine)
-        return engine
-
-    yield make
-    for engine in engines:
-        engine.stop(grace=0)
 
 
 def start(graph: Drawn, owner: User) -> GraphExecution:
@@ -256,18 +232,6 @@ def test_what_was_under_way_in_a_run_that_is_given_up_ends_with_it(
     done = ended(run.pk)
     assert (done.status, done.error_code, done.node_count) == (Status.FAILED, "crash_loop", 1)
     assert kinds(done)[-2:] == ["node.terminated", "run.failed"]
-
-
-def test_a_graph_with_a_block_that_is_gone_fails_by_name(owner: User, engine: Engine) -> None:
-    from graphs.models import Node
-
-    graph = draw(owner, {"one": ("StoreValue", {"input": 1})})
-    run = start(graph, owner)
-    Node.objects.filter(pk=graph.nodes["one"]).update(block_id="no-such-block")
-    engine.ring([run.pk])
-    done = ended(run.pk)
-    assert (done.status, done.error_code) == (Status.FAILED, "unknown_block")
-    assert "no-such-block" in done.error
 
 
 def test_one_claim_in_a_hundred_wins(owner: User) -> None:
