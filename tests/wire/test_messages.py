@@ -20,7 +20,8 @@ __all__ = ["engine"]
 
 RUN = {
     "id", "user_id", "graph_id", "graph_version", "inputs", "credential_inputs", "nodes_input_masks", "preset_id",
-    "is_dry_run", "source_run_id", "source_node_id", "status", "started_at", "ended_at", "is_shared", "share_token", "stats",
+    "is_dry_run", "source_run_id", "source_node_id", "status", "started_at", "ended_at", "is_shared", "share_token",
+    "stats",
     "outputs", "seq", "error", "error_code", "waiting", "truncated",
 }  # fmt: skip
 STATS = {
