@@ -37,9 +37,11 @@ from graphs.blocks.registry import BLOCKS
 from graphs.services import load_definition
 
 _OUTPUTS = """
-SELECT o.node_execution_id, o.ordinal, o.pin, CASE WHEN n.node_id = ANY(%s) THEN o.value::text END
+SELECT o.node_execution_id, o.ordinal, o.pin,
+    CASE WHEN n.node_id = ANY(%s) THEN coalesce(convert_from(b.encoded, 'UTF8'), o.value::text) END
 FROM executions_nodeexecution n
 JOIN executions_nodeoutput o ON o.run_id = n.run_id AND o.node_execution_id = n.id AND o.ordinal < n.handed_on
+LEFT JOIN executions_blob b ON b.user_id = %s AND b.hash = o.blob
 WHERE n.run_id = %s
 """
 
@@ -55,6 +57,8 @@ SELECT %(id)s, user_id, graph_id, graph_version, id, %(node)s, %(trigger_key)s, 
     (SELECT g.sensitive_action_safe_mode FROM graphs_graph g WHERE g.id = graph_id),
     1, 1 + %(ended)s, %(ended)s, %(failed)s
 FROM executions_graphexecution WHERE id = %(source)s
+-- What the source needs is needed until the new run says that it needs it, too.
+FOR KEY SHARE
 ON CONFLICT (user_id, trigger_key) WHERE trigger_key IS NOT NULL DO NOTHING
 RETURNING id
 """
@@ -66,19 +70,22 @@ WITH taken AS (
         reopened boolean)
 ), nodes AS (
     INSERT INTO executions_nodeexecution (
-        id, run_id, node_id, block_id, ordinal, status, attempt, started_fence, input_data, output_count, handed_on,
-        waits, error, started_at, ended_at)
-    SELECT t.id, %(run)s, n.node_id, n.block_id, t.ordinal, t.status, t.attempt, 0, n.input_data, t.output_count,
-        t.handed_on, t.waits, CASE WHEN t.reopened THEN '' ELSE n.error END,
+        id, run_id, node_id, block_id, ordinal, status, attempt, started_fence, input_data, input_blobs, output_count,
+        handed_on, waits, error, started_at, ended_at)
+    SELECT t.id, %(run)s, n.node_id, n.block_id, t.ordinal, t.status, t.attempt, 0, n.input_data, n.input_blobs,
+        t.output_count, t.handed_on, t.waits, CASE WHEN t.reopened THEN '' ELSE n.error END,
         CASE WHEN t.reopened THEN clock_timestamp() ELSE n.started_at END,
         CASE WHEN t.reopened THEN NULL ELSE n.ended_at END
     FROM taken t JOIN executions_nodeexecution n ON n.id = t.old
 ), outputs AS (
-    INSERT INTO executions_nodeoutput (run_id, node_execution_id, ordinal, pin, value)
-    SELECT %(run)s, t.id, o.ordinal, o.pin, o.value
+    INSERT INTO executions_nodeoutput (run_id, node_execution_id, ordinal, pin, value, blob)
+    SELECT %(run)s, t.id, o.ordinal, o.pin, o.value, o.blob
     FROM taken t
     JOIN executions_nodeoutput o ON o.run_id = %(source)s AND o.node_execution_id = t.old
         AND o.ordinal < t.output_count
+), uses AS (
+    INSERT INTO executions_blobuse (run_id, hash, user_id)
+    SELECT %(run)s, hash, user_id FROM executions_blobuse WHERE run_id = %(source)s
 ), tokens AS (
     INSERT INTO executions_token (run_id, source_id, ordinal, link_id, position)
     SELECT %(run)s, t.id, w.ordinal, w.link, w.position
@@ -181,7 +188,7 @@ def _remains(source: GraphExecution, plan: Plan) -> Remains:
         activations=past,
         outputs=[
             PastOutput(source_id, ordinal, pin, None if text is None else json.decode(text))
-            for source_id, ordinal, pin, text in rows_of(_OUTPUTS, [split_sources(plan), source.pk])
+            for source_id, ordinal, pin, text in rows_of(_OUTPUTS, [split_sources(plan), source.user_id, source.pk])
         ],
         tokens=[
             PastToken(*row)

@@ -15,26 +15,29 @@ from graphs.services import load_definition
 Wire = dict[str, Any]
 
 _INPUT_DIGESTS = """
-SELECT node_id, md5(string_agg(md5(input_data::text), '' ORDER BY ordinal))
+SELECT node_id, md5(string_agg(md5(input_data::text || coalesce(input_blobs::text, '')), '' ORDER BY ordinal))
 FROM executions_nodeexecution WHERE run_id = %s GROUP BY node_id
 """
 
 _OUTPUT_DIGESTS = """
-SELECT n.node_id, md5(string_agg(md5(to_json(o.pin) || o.value::text), '' ORDER BY n.ordinal, o.ordinal))
+SELECT n.node_id,
+    md5(string_agg(md5(to_json(o.pin) || coalesce(o.blob, o.value::text)), '' ORDER BY n.ordinal, o.ordinal))
 FROM executions_nodeexecution n JOIN executions_nodeoutput o ON o.run_id = n.run_id AND o.node_execution_id = n.id
 WHERE n.run_id = %s GROUP BY n.node_id
 """
 
 _INPUTS = f"""
 SELECT row_number() OVER (ORDER BY ordinal) - 1 AS place, row_number() OVER (ORDER BY ordinal) - 1 AS turn,
-    NULL AS pin, md5(input_data::text) AS digest, {previews.cut_object_in_sql("input_data")} AS shown
+    NULL AS pin, md5(input_data::text || coalesce(input_blobs::text, '')) AS digest,
+    {previews.cut_object_in_sql("input_data")} AS shown
 FROM executions_nodeexecution WHERE run_id = %s AND node_id = %s
 """  # noqa: S608  all parts are constants
 
 _OUTPUTS = f"""
 SELECT row_number() OVER (ORDER BY n.ordinal, o.ordinal) - 1 AS place,
     dense_rank() OVER (ORDER BY n.ordinal) - 1 AS turn,
-    o.pin AS pin, md5(to_json(o.pin) || o.value::text) AS digest, {previews.cut_in_sql("o.value")} AS shown
+    o.pin AS pin, md5(to_json(o.pin) || coalesce(o.blob, o.value::text)) AS digest,
+    {previews.cut_in_sql("o.value")} AS shown
 FROM executions_nodeexecution n JOIN executions_nodeoutput o ON o.run_id = n.run_id AND o.node_execution_id = n.id
 WHERE n.run_id = %s AND n.node_id = %s
 """  # noqa: S608  all parts are constants
@@ -52,7 +55,8 @@ def diff_runs(a: UUID, b: UUID) -> Wire:
     a preview: `{"node_id", "block", "a", "b"}`, each side `{"activation", "pin", "value"}` or None where that run has
     none. Both are None, and `equal` true, when there is no difference.
 
-    Raises `NoSuchRun`, or `NotComparable` when the runs are not of one graph version.
+    Large values are told apart by their hashes. Raises `NoSuchRun`, or `NotComparable` when the runs are not of one
+    graph version.
     """
     first, second = _run(a), _run(b)
     if (first.graph_id, first.graph_version) != (second.graph_id, second.graph_version):

@@ -35,16 +35,16 @@ WHERE run_id = %s AND seq > %s ORDER BY seq LIMIT {MAX_EVENTS}
 
 _ACTIVATIONS = f"""
 SELECT id, node_id, block_id, started_at, ended_at,
-    {previews.cut_object_in_sql("input_data")}, NOT ({previews.short_in_sql("input_data")})
+    {previews.cut_object_in_sql("input_data")}, input_blobs IS NOT NULL OR NOT ({previews.short_in_sql("input_data")})
 FROM executions_nodeexecution WHERE id = ANY(%s)
 """  # noqa: S608  all parts are constants
 
 # The offset keeps the planner from reading all outputs of the run to find a few.
 _OUTPUTS = f"""
 SELECT wanted.id, found.ordinal, found.pin, {previews.cut_in_sql("found.value")},
-    NOT ({previews.short_in_sql("found.value")})
+    found.blob IS NOT NULL OR NOT ({previews.short_in_sql("found.value")})
 FROM unnest(%s::uuid[], %s::int[], %s::int[]) AS wanted(id, first, stop) CROSS JOIN LATERAL (
-    SELECT ordinal, pin, value FROM executions_nodeoutput
+    SELECT ordinal, pin, value, blob FROM executions_nodeoutput
     WHERE run_id = %s AND node_execution_id = wanted.id AND ordinal >= wanted.first AND ordinal < wanted.stop
     OFFSET 0
 ) AS found

@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.models import BooleanField, QuerySet, TextField
 from django.db.models.expressions import RawSQL
 
-from executions import previews
+from executions import blobs, previews
 from executions.kinds import NodeStatus, Status
 from executions.models import GraphExecution, NodeExecution
 from executions.picture import NodeState, draw_run
@@ -52,29 +52,34 @@ NO_STATS: Wire = {
 _RUN = "executions_graphexecution"
 _OBJECTS = ("inputs", "credential_inputs", "nodes_input_masks")
 
-_FITS = f"sum(octet_length({{}}::text)) OVER (ORDER BY {{}}) <= {BUDGET}"
+_FITS = f"sum(size) OVER (ORDER BY {{}}) <= {BUDGET}"
+
+_SIZE_OF_BLOB = "(SELECT size FROM executions_blob WHERE user_id = %s AND hash = {})"
 
 _NODES = f"""
 WITH page AS (
-    SELECT * FROM executions_nodeexecution WHERE run_id = %s ORDER BY started_at DESC, id DESC LIMIT %s OFFSET %s
+    SELECT *, octet_length(input_data::text) + coalesce(
+        (SELECT sum({_SIZE_OF_BLOB.format("reference.value")}) FROM jsonb_each_text(input_blobs) reference), 0) AS size
+    FROM executions_nodeexecution WHERE run_id = %s ORDER BY started_at DESC, id DESC LIMIT %s OFFSET %s
 ), measured AS (
-    SELECT *, {_FITS.format("input_data", "started_at DESC, id DESC")} AS fits FROM page
+    SELECT *, {_FITS.format("started_at DESC, id DESC")} AS fits FROM page
 )
 SELECT id, node_id, block_id, status, output_count, started_at, ended_at,
-    {previews.cut_object_in_sql("input_data", "fits")}, NOT fits
+    {previews.cut_object_in_sql("input_data", "fits")}, CASE WHEN fits THEN input_blobs::text END, NOT fits
 FROM measured ORDER BY started_at, id
 """  # noqa: S608  all parts are constants
 
 _OUTPUTS_OF_NODES = f"""
 WITH page AS (
-    SELECT node_execution_id, ordinal, pin, value FROM executions_nodeoutput
+    SELECT node_execution_id, ordinal, pin, value, blob,
+        coalesce({_SIZE_OF_BLOB.format("blob")}, octet_length(value::text)) AS size FROM executions_nodeoutput
     WHERE run_id = %s AND node_execution_id = ANY(%s) AND ordinal < {MAX_OUTPUTS}
     ORDER BY node_execution_id, ordinal LIMIT {_MAX_ROWS}
 ), measured AS (
-    SELECT *, {_FITS.format("value", "node_execution_id, ordinal")}
-        OR octet_length(value::text) <= {2 * previews.EDGE} AS fits FROM page
+    SELECT *, {_FITS.format("node_execution_id, ordinal")} OR size <= {2 * previews.EDGE} AS fits FROM page
 )
-SELECT node_execution_id, pin, {previews.cut_in_sql("value", "fits")}, NOT fits
+SELECT node_execution_id, pin, {previews.cut_in_sql("value", "fits OR blob IS NOT NULL")}, CASE WHEN fits THEN blob END,
+    NOT fits
 FROM measured ORDER BY node_execution_id, ordinal
 """  # noqa: S608  all parts are constants
 
@@ -87,15 +92,18 @@ _TELLING = ["RUNNING", "FAILED", "REVIEW", "WAITING", "TERMINATED", "COMPLETED"]
 
 _OUTPUTS_OF_RUN = f"""
 WITH given AS (
-    SELECT id, ended_at, input_data ->> 'name' AS name, input_data -> 'value' AS value
+    SELECT id, ended_at, input_data ->> 'name' AS name, input_data -> 'value' AS value,
+        input_blobs ->> 'value' AS blob,
+        coalesce({_SIZE_OF_BLOB.format("input_blobs ->> 'value'")}, octet_length((input_data -> 'value')::text)) AS size
     FROM executions_nodeexecution
     WHERE run_id = %s AND node_id = ANY(%s) AND status = 'COMPLETED' AND input_data ? 'value'
     ORDER BY ended_at DESC, id DESC LIMIT {MAX_OUTPUTS + 1}
 ), measured AS (
-    SELECT *, {_FITS.format("value", "ended_at DESC, id DESC")} AND (%s OR {previews.short_in_sql("value")})
-        OR octet_length(value::text) <= {2 * previews.EDGE} AS fits FROM given
+    SELECT *, {_FITS.format("ended_at DESC, id DESC")} AND (%s OR size <= {previews.FETCHED_LENGTH})
+        OR size <= {2 * previews.EDGE} AS fits FROM given
 )
-SELECT name, {previews.cut_in_sql("value", "fits")}, NOT fits FROM measured ORDER BY ended_at, id
+SELECT name, {previews.cut_in_sql("value", "fits OR blob IS NOT NULL")}, CASE WHEN fits THEN blob END, NOT fits
+FROM measured ORDER BY ended_at, id
 """  # noqa: S608  all parts are constants
 
 
@@ -211,11 +219,12 @@ def _run_outputs(run: GraphExecution, *, whole: bool) -> Shown:
         graph_version__graph_id=run.graph_id, graph_version__version=run.graph_version, block_id__in=output_blocks
     )
     node_ids = list(nodes.values_list("pk", flat=True))
-    rows = rows_of(_OUTPUTS_OF_RUN, [run.pk, node_ids, whole]) if node_ids else []
+    rows = rows_of(_OUTPUTS_OF_RUN, [run.user_id, run.pk, node_ids, whole]) if node_ids else []
     truncated = len(rows) > MAX_OUTPUTS
+    large = blobs.values_of(run.user_id, (row[2] for row in rows))
     outputs: dict[str, list[Any]] = {}
-    for name, text, cut in rows[-MAX_OUTPUTS:]:
-        value = json.loads(text)
+    for name, text, blob, cut in rows[-MAX_OUTPUTS:]:
+        value = large[blob] if blob else json.loads(text)
         shown = value if whole else previews.preview(value)
         truncated = truncated or cut or shown is not value
         outputs.setdefault(name or "", []).append(shown)
@@ -266,11 +275,15 @@ def node_result(
 
 
 def _nodes(run: GraphExecution, page: int, page_size: int) -> list[Wire]:
-    rows = rows_of(_NODES, [run.pk, page_size, (page - 1) * page_size])
+    rows = rows_of(_NODES, [run.user_id, run.pk, page_size, (page - 1) * page_size])
+    given = rows_of(_OUTPUTS_OF_NODES, [run.user_id, run.pk, [row[0] for row in rows]])
+    references = {row[0]: json.loads(row[8]) for row in rows if row[8] is not None}
+    named = [blob for of_node in references.values() for blob in of_node.values()]
+    large = blobs.values_of(run.user_id, [*named, *(row[3] for row in given)])
     outputs: dict[UUID, list[tuple[str, Any]]] = {}
     cut_nodes: set[UUID] = set()
-    for node_execution_id, pin, text, cut in rows_of(_OUTPUTS_OF_NODES, [run.pk, [row[0] for row in rows]]):
-        outputs.setdefault(node_execution_id, []).append((pin, json.loads(text)))
+    for node_execution_id, pin, text, blob, cut in given:
+        outputs.setdefault(node_execution_id, []).append((pin, large[blob] if blob else json.loads(text)))
         if cut:
             cut_nodes.add(node_execution_id)
     return [
@@ -280,14 +293,14 @@ def _nodes(run: GraphExecution, page: int, page_size: int) -> list[Wire]:
             node_id=node_id,
             block_id=block_id,
             status=NodeStatus(status),
-            input_data=json.loads(text),
+            input_data={**json.loads(text), **{pin: large[blob] for pin, blob in references.get(pk, {}).items()}},
             outputs=outputs.get(pk, []),
             output_count=output_count,
             started_at=started_at,
             ended_at=ended_at,
             truncated=cut or pk in cut_nodes or output_count > len(outputs.get(pk, [])),
         )
-        for pk, node_id, block_id, status, output_count, started_at, ended_at, text, cut in rows
+        for pk, node_id, block_id, status, output_count, started_at, ended_at, text, _, cut in rows
     ]
 
 

@@ -1,5 +1,6 @@
 """What must hold of the rows of every run once nothing moves any more, whatever happened to the workers meanwhile."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -8,9 +9,10 @@ from uuid import UUID
 from django.db.models import Q
 
 from core.errors import DomainError
+from executions import blobs
 from executions.engine.plan import Plan, compile_plan
 from executions.kinds import FINAL, EventKind, NodeStatus
-from executions.models import Event, GraphExecution, NodeExecution, NodeOutput, Review, Token
+from executions.models import Blob, BlobUse, Event, GraphExecution, NodeExecution, NodeOutput, Review, Token
 from graphs import pins
 from graphs.blocks.registry import BLOCKS
 from graphs.services import load_definition
@@ -37,6 +39,7 @@ def _problems(run: GraphExecution) -> Iterator[str]:
     yield from _events_of_nodes(nodes, events)
     yield from _results(run, nodes, outputs)
     yield from _tokens(run, nodes, outputs)
+    yield from _large_values(run, nodes, outputs)
     yield from _children(run, nodes)
     yield from _reviews(run, nodes)
 
@@ -123,7 +126,7 @@ def _tokens(run: GraphExecution, nodes: list[NodeExecution], outputs: list[NodeO
         plan = compile_plan(load_definition(run.graph_id, run.graph_version), BLOCKS.get)
     except DomainError:
         return  # a block is gone: nobody can tell any more what went where
-    produced = _produced(plan, {node.pk: node for node in nodes}, outputs)
+    produced = _produced(run, plan, {node.pk: node for node in nodes}, outputs)
     pending = {(token.source_id, token.ordinal, token.link_id) for token in Token.objects.filter(run=run.pk)}
     if pending - produced:
         yield f"{len(pending - produced)} values wait that nobody handed on"
@@ -138,14 +141,22 @@ def _tokens(run: GraphExecution, nodes: list[NodeExecution], outputs: list[NodeO
                 yield f"pin {pin} of {node.block.name} {node.id} lost {consumed} values and had {turns} turns"
 
 
-def _produced(plan: Plan, nodes: dict[UUID, NodeExecution], outputs: list[NodeOutput]) -> set[tuple[UUID, int, UUID]]:
+def _produced(
+    run: GraphExecution, plan: Plan, nodes: dict[UUID, NodeExecution], outputs: list[NodeOutput]
+) -> set[tuple[UUID, int, UUID]]:
     """The (activation, output, link) of every value that reached a pin."""
+    large = blobs.values_of(run.user_id, (output.blob for output in outputs))
     return {
         (output.node_execution_id, output.ordinal, link.id)
         for output in outputs
         if (node := nodes.get(output.node_execution_id)) is not None and output.ordinal < node.handed_on
         for link in plan.nodes[node.node_id].links_from(output.pin)
-        if pins.split(output.value, output.pin, link.source_name, (str(link.sink.id), link.sink_name))
+        if pins.split(
+            large[output.blob] if output.blob else output.value,
+            output.pin,
+            link.source_name,
+            (str(link.sink.id), link.sink_name),
+        )
         is not pins.MISSING
     }
 
@@ -153,6 +164,21 @@ def _produced(plan: Plan, nodes: dict[UUID, NodeExecution], outputs: list[NodeOu
 def _by_pin(plan: Plan, tokens: Iterable[tuple[UUID, int, UUID]]) -> Counter[tuple[UUID, str]]:
     links = (plan.links[link_id] for _, _, link_id in tokens)
     return Counter((link.sink.id, link.sink_name) for link in links)
+
+
+def _large_values(run: GraphExecution, nodes: list[NodeExecution], outputs: list[NodeOutput]) -> Iterator[str]:
+    """Every large value is there as it was given, and is known to be needed."""
+    named = {output.blob for output in outputs if output.blob}
+    named |= {blob for node in nodes for blob in (node.input_blobs or {}).values()}
+    used = set(BlobUse.objects.filter(run=run.pk, user_id=run.user_id).values_list("hash", flat=True))
+    if named - used:
+        yield f"names {len(named - used)} large values that nobody knows to be needed"
+    for blob in Blob.objects.filter(user=run.user_id, hash__in=named | used):
+        named.discard(blob.hash)
+        if hashlib.sha256(blob.encoded).hexdigest() != blob.hash or blob.size != len(blob.encoded):
+            yield f"has the large value {blob}, and that is not what was given"
+    if named:
+        yield f"names {len(named)} large values that are not there"
 
 
 def _children(run: GraphExecution, nodes: list[NodeExecution]) -> Iterator[str]:
