@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -27,7 +27,7 @@ def main() -> None:
         _point_at(home)
         with Embedded(home, durable=True):
             _set_up(home)
-            _measure(options.rounds, _codes(options), options.json)
+            _measure(options)
 
 
 def _options() -> argparse.Namespace:
@@ -37,6 +37,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--growth", action="store_true", help="also with a million runs in the tables (minutes)")
     parser.add_argument("--all", action="store_true", help="everything there is")
     parser.add_argument("--json", type=Path, help="a file to keep the figures in")
+    parser.add_argument("--markdown", type=Path, help="a file to write the tables to, as the docs show them")
     options = parser.parse_args()
     unknown = set(filter(None, options.only.split(","))) - {*SPEED, *OTHERS, GROWTH}
     if unknown:
@@ -76,9 +77,10 @@ def _set_up(home: Path) -> None:
     prepare.migrate()
 
 
-def _measure(rounds: int, codes: set[str], keep: Path | None) -> None:
+def _measure(options: argparse.Namespace) -> None:
     from tests.bench import effects, growth, memory, sockets, speed
 
+    rounds, codes = options.rounds, _codes(options)
     groups: list[tuple[set[str], Callable[[], Section]]] = [
         (set(SPEED), lambda: speed.measure(rounds, codes)),
         ({"effects", "io"}, lambda: effects.measure(rounds, codes)),
@@ -88,14 +90,21 @@ def _measure(rounds: int, codes: set[str], keep: Path | None) -> None:
     ]
     console = Console(width=WIDTH)
     console.print(f"{os.cpu_count()} processors, Postgres durable, medians with the least and the most\n")
-    sections = []
+    sections: list[Section] = []
     for members, measure in groups:
         if members & codes:
             sections.append(measure())
             sections[-1].show(console)
-            if keep is not None:
-                document = {"processors": os.cpu_count(), "sections": [section.document() for section in sections]}
-                keep.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            _keep(sections, options)
+
+
+def _keep(sections: Sequence[Section], options: argparse.Namespace) -> None:
+    """Write down what is there so far: what comes next may take long, or fail."""
+    if options.json is not None:
+        document = {"processors": os.cpu_count(), "sections": [section.document() for section in sections]}
+        options.json.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    if options.markdown is not None:
+        options.markdown.write_text("\n".join(section.markdown() for section in sections))
 
 
 if __name__ == "__main__":

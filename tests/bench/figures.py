@@ -27,6 +27,16 @@ class Check:
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
     @property
+    def met(self) -> str:
+        """The same in a word."""
+        return "yes" if self.holds else "no"
+
+    @property
+    def ratio(self) -> str:
+        """The figure as it is shown."""
+        return f"{number(self.value)} {self.unit}"
+
+    @property
     def target(self) -> str:
         """The target as it is shown."""
         return f"{'≥' if self.at_least else '≤'} {number(self.limit)} {self.unit}"
@@ -34,14 +44,13 @@ class Check:
 
 @dataclass(frozen=True)
 class Line:
-    """One figure of something: its value in each round, and its checks. `missing` says why there is none."""
+    """One figure of something: its value in each round, none if it never came to an end, and its checks."""
 
     what: str
     how: str
     unit: str
     values: Sequence[float] = ()
     checks: Sequence[Check] = ()
-    missing: str = ""
 
     @property
     def middle(self) -> float:
@@ -51,7 +60,7 @@ class Line:
     def cell(self) -> str:
         """The median with the least and the most."""
         if not self.values:
-            return self.missing or "not measured"
+            return "not measured"
         if len(self.values) == 1:
             return f"{number(self.middle)} {self.unit}".strip()
         least, most = number(min(self.values)), number(max(self.values))
@@ -85,6 +94,16 @@ class Section:
             console.print(f"  {note}", highlight=False)
         console.print()
 
+    def markdown(self) -> str:
+        """It as a table for the docs."""
+        rows = [
+            (line.what, line.how, line.cell(), *(_beside(line.checks, part) for part in ("ratio", "target", "met")))
+            for line in self.lines
+        ]
+        head = ("what", "how", "median (least to most)", "ratio", "target", "met")
+        table = "\n".join(f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows))
+        return "\n\n".join([f"## {self.title}", table, *self.notes]) + "\n"
+
     def document(self) -> dict[str, Any]:
         """It as JSON."""
         return {
@@ -95,7 +114,6 @@ class Section:
                     "how": line.how,
                     "unit": line.unit,
                     "values": list(line.values),
-                    "missing": line.missing,
                     "checks": [
                         {"value": check.value, "unit": check.unit, "target": check.target, "met": check.holds}
                         for check in line.checks
@@ -121,6 +139,9 @@ def number(value: float) -> str:
 
 
 def _cells(checks: Sequence[Check]) -> tuple[str, str, Text]:
-    verdicts = Text("\n").join(Text("yes", "green") if check.holds else Text("no", "bold red") for check in checks)
-    ratios = "\n".join(f"{number(check.value)} {check.unit}" for check in checks)
-    return ratios, "\n".join(check.target for check in checks), verdicts
+    verdicts = Text("\n").join(Text(check.met, "green" if check.holds else "bold red") for check in checks)
+    return "\n".join(check.ratio for check in checks), "\n".join(check.target for check in checks), verdicts
+
+
+def _beside(checks: Sequence[Check], part: str) -> str:
+    return "; ".join(getattr(check, part) for check in checks)

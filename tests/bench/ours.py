@@ -15,7 +15,7 @@ from tests.bench.graphs import Graphs
 from tests.bench.installation import somebody
 from tests.drawing import Drawn
 
-_PATIENCE = 120.0
+_PATIENCE = 60.0
 
 
 class Taskloom:
@@ -66,6 +66,21 @@ class Taskloom:
         self._ends.watch(self.graphs.user.pk, graph.id)
 
 
+class TaskloomInOneCall(Taskloom):
+    """The same, with a burst submitted by one call of a service."""
+
+    name = "in process, in one call"
+    leaves_out = frozenset({"W1", "W2", "W4", "W5a", "W5b"})
+
+    def burst(self, runs: int, nodes: int) -> None:
+        """Run many chains, all submitted by one call."""
+        graph = self.graphs.chain(nodes)
+        started = services.start_runs(
+            graph.id, graph.version, user_id=self.graphs.user.pk, runs=[services.RunRequest(inputs={})] * runs
+        )
+        self.wait([run.pk for run in started])
+
+
 class _Ends:
     """Learns of the ends of runs the way a socket's consumer does: by the hint after the commit, then from the row."""
 
@@ -94,7 +109,7 @@ class _Ends:
                 missing.discard(hint["run_id"])
 
     def _await(self, awaitable: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(awaitable, self._loop).result(_PATIENCE)
+        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(awaitable, _PATIENCE), self._loop).result()
 
 
 def _has_ended(run_id: str) -> bool:

@@ -16,10 +16,6 @@ BURST = 200
 SINGLES = 50
 
 
-class NotOffered(Exception):
-    """The contender has no way to do this; the message says what it lacks."""
-
-
 class Contender(Protocol):
     """Something that can run the workloads, those in `leaves_out` excepted."""
 
