@@ -148,7 +148,7 @@ class Engine:
             self._driving.pop(run_id, None)
             if driver is not None and driver.has_mail:
                 self._accept([run_id])
-            self._intake.let_go(claim and claim.user_id)
+            self._intake.let_go(claim.user_id if claim else None)
 
     async def _drive_claimed(self, claim: Claim) -> None:
         try:

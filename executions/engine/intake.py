@@ -101,10 +101,10 @@ class Intake:
 
     async def sweep(self) -> None:
         """Find runs that nobody was told about, or whose worker is gone, every few seconds."""
-        pause = settings.SWEEP_SECONDS
+        pause = float(settings.SWEEP_SECONDS)
         while True:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  only spreads load
-            pause = settings.SWEEP_SECONDS
+            pause = float(settings.SWEEP_SECONDS)
             try:
                 failpoint("sweep.before")
                 await self._sweeps.cancel_orphans()

@@ -22,6 +22,9 @@ from config.embedded import CannotStart, Embedded, identity, is_running
 _NEEDED_BYTES = 1024**3
 _OLDEST_POSTGRES = 150000
 _OLDEST_REDIS = (6, 2)
+_MIGRATED = "all applied"
+# A sweep takes a few seconds at most, so what is older than this nobody looks for.
+_OVERDUE_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,10 @@ def _services() -> Iterator[Finding]:
     database = _guarded("postgres", _postgres, "Start it, or correct DATABASE_URL.")
     yield database
     if database.ok:
-        yield _guarded("migrations", _migrations, "Run `manage.py migrate`.")
+        migrations = _guarded("migrations", _migrations, "Run `manage.py migrate`.")
+        yield migrations
+        if migrations.ok and migrations.message == _MIGRATED:
+            yield _guarded("runs", _runs, "See what `postgres` above says.")
     yield _guarded("redis", _redis, "Start it, or correct REDIS_URL.")
     yield _guarded("broker", _broker, "Start it, or correct CELERY_BROKER_URL.")
     yield _guarded("channel layer", _channel_layer, "See what `redis` above says.")
@@ -148,10 +154,27 @@ def _migrations() -> Finding:
     connection.close()
     connection.close_pool()  # type: ignore[attr-defined]  # the Postgres backend has it
     if not waiting:
-        return Finding("migrations", True, "all applied")
+        return Finding("migrations", True, _MIGRATED)
     if not env.text("DATABASE_URL"):
         return Finding("migrations", True, f"{len(waiting)} waiting; `up` will apply them")
     return Finding("migrations", False, f"{len(waiting)} waiting", "Run `manage.py migrate`.")
+
+
+def _runs() -> Finding:
+    """The age of the oldest run that each rule of the sweepers should have handled."""
+    from django.db import connection
+
+    from executions.overdue import overdue
+
+    try:
+        found = overdue()
+    finally:
+        connection.close()
+        connection.close_pool()  # type: ignore[attr-defined]  # the Postgres backend has it
+    told = "; ".join(f"{each.rule} for {each.seconds:.0f} s: {each.run_id}" for each in found)
+    late = any(each.seconds > _OVERDUE_SECONDS for each in found)
+    cure = "Start a worker, or more of them; `manage.py why RUN` says what a run waits for."
+    return Finding("runs", not late, told or "none waits for a worker", cure)
 
 
 def _redis() -> Finding:

@@ -1,0 +1,65 @@
+"""How far behind the sweepers are: for each of their rules, the oldest run that it should have handled."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.conf import settings
+
+from executions.reading import rows_of
+
+# Runs that wait for a place, or for a worker that knows their blocks, wait rightly.
+_QUEUED = """
+WITH oldest AS (
+    SELECT user_id, graph_id, min(queued_at) AS at FROM executions_graphexecution
+    WHERE status = 'QUEUED' AND left_since IS NULL GROUP BY user_id, graph_id
+), load AS (
+    SELECT user_id, graph_id, count(*) AS of_graph, sum(count(*)) OVER (PARTITION BY user_id) AS of_user
+    FROM executions_graphexecution WHERE status = 'RUNNING' GROUP BY user_id, graph_id
+), free AS (
+    SELECT oldest.* FROM oldest
+    WHERE COALESCE((SELECT max(of_user) FROM load WHERE load.user_id = oldest.user_id), 0) < %s
+        AND COALESCE((SELECT of_graph FROM load
+            WHERE load.user_id = oldest.user_id AND load.graph_id = oldest.graph_id), 0) < %s
+)
+SELECT r.id, EXTRACT(epoch FROM clock_timestamp() - r.queued_at)::float FROM executions_graphexecution r
+JOIN free ON r.user_id = free.user_id AND r.graph_id = free.graph_id AND r.queued_at = free.at
+WHERE r.status = 'QUEUED' ORDER BY 2 DESC LIMIT 1
+"""
+
+_LAPSED = """
+SELECT id, EXTRACT(epoch FROM clock_timestamp() - lease_until)::float FROM executions_graphexecution
+WHERE status = 'RUNNING' AND lease_until < clock_timestamp() ORDER BY lease_until LIMIT 1
+"""
+
+_DUE = """
+SELECT id, EXTRACT(epoch FROM clock_timestamp() - wake_at)::float FROM executions_graphexecution
+WHERE status IN ('WAITING', 'REVIEW') AND wake_at < clock_timestamp() ORDER BY wake_at LIMIT 1
+"""
+
+_ORPHANED = """
+SELECT c.id, EXTRACT(epoch FROM clock_timestamp() - p.ended_at)::float
+FROM executions_graphexecution c JOIN executions_graphexecution p ON p.id = c.parent_id
+WHERE c.parent_id IS NOT NULL AND c.status IN ('QUEUED', 'REVIEW', 'RUNNING', 'WAITING')
+    AND c.cancel_requested_at IS NULL AND p.ended_at IS NOT NULL
+ORDER BY p.ended_at LIMIT 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """The oldest run that a rule has not handled yet, and since how many seconds it should have been."""
+
+    rule: str
+    run_id: UUID
+    seconds: float
+
+
+def overdue() -> list[Overdue]:
+    """The oldest run of each rule that has any: queued, lapsed, due, orphaned."""
+    rules = {
+        "queued": (_QUEUED, [settings.RUNS_PER_USER, settings.RUNS_PER_GRAPH]),
+        "lapsed": (_LAPSED, []),
+        "due": (_DUE, []),
+        "orphaned": (_ORPHANED, []),
+    }
+    return [Overdue(rule, *row) for rule, question in rules.items() for row in rows_of(*question)]
