@@ -5,19 +5,19 @@ block that crashes, takes too much memory or never ends hurts its own process on
 """
 
 import logging
-import multiprocessing
 import os
+import pickle
 import random
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from functools import cache
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from contextlib import suppress
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import Self
 
 from django.conf import settings
 from django.db import Error as DatabaseError
@@ -26,7 +26,7 @@ from django.db import connection
 from core import json
 from core.ids import uuid7
 from executions import node_tasks
-from executions.engine.node_process import MAX_OUTPUT_BYTES, OUTPUT, run_node
+from executions.engine.node_process import BEGIN, MAX_OUTPUT_BYTES, OUTPUT, Order
 from executions.failpoints import failpoint
 from executions.node_tasks import Ending, Job
 from graphs.blocks.registry import BLOCKS
@@ -55,6 +55,7 @@ class NodeHost:
         self._threads = ThreadPoolExecutor(settings.NODE_TASKS, thread_name_prefix="node")
         self._bell = threading.Event()
         self._stop_at: float | None = None
+        self._server = _Server()
         self._thread = threading.Thread(target=self._live, name="node-host", daemon=True)
 
     def start(self) -> None:
@@ -76,6 +77,7 @@ class NodeHost:
             self.drain(grace)
         self._thread.join(grace + LOOK_SECONDS)
         self._threads.shutdown()
+        self._server.close()
 
     def _live(self) -> None:
         forgot_at = time.monotonic()
@@ -137,11 +139,11 @@ class NodeHost:
     def _run(self, job: Job) -> Ending:
         """Run the block in a process and wait for its end; raises `Unwanted` and `Stopped`."""
         watch = _Watch(job)
-        with _process(job) as (process, inbox):
+        with _Process(job, self._server) as process:
             while not watch.is_over:
-                ready = wait([inbox, process.sentinel], watch.patience)
-                if ready and not (inbox in ready and watch.hear(inbox)):
-                    watch.mourn(process)
+                ready = wait([process.inbox, process.status], watch.patience)
+                if ready and not (process.inbox in ready and watch.hear(process.inbox)):
+                    watch.mourn(process.death())
                 watch.look()
                 if self._stop_at is not None and time.monotonic() >= self._stop_at:
                     raise Stopped
@@ -171,7 +173,7 @@ class _Watch:
         self._may_repeat = BLOCKS.get(job.block_id).effect.is_repeatable
         self._outputs: list[bytes] = []
         self._looked_at = self._kept_at = time.monotonic()
-        self._deadline = None if job.timeout_seconds is None else self._looked_at + job.timeout_seconds
+        self._deadline: float | None = None
         self._ending: Ending | None = None
 
     @property
@@ -199,16 +201,16 @@ class _Watch:
             return False
         if message[:1] == OUTPUT:
             self._outputs.append(message[1:])
+        elif message == BEGIN:
+            if self._job.timeout_seconds is not None:
+                self._deadline = time.monotonic() + self._job.timeout_seconds
         else:
             self._end(**json.decode(message[1:]))
         return True
 
-    def mourn(self, process: ForkServerProcess) -> None:
-        """The process has died without a word."""
-        process.join(LOOK_SECONDS)
-        code = process.exitcode or 0
-        how = f"signal {-code}, {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        self._end(error=f"The process that ran this block died ({how})", is_lost=not self._may_repeat)
+    def mourn(self, death: str) -> None:
+        """The process has died without a last word."""
+        self._end(error=f"The process that ran this block died ({death})", is_lost=not self._may_repeat)
 
     def look(self) -> None:
         """Keep the lease, notice that nobody wants the task any more, and that its time is up."""
@@ -233,34 +235,72 @@ class _Watch:
         self._ending = Ending(b"[" + b",".join(self._outputs) + b"]", **how)  # type: ignore[arg-type]
 
 
-@contextmanager
-def _process(job: Job) -> Iterator[tuple[ForkServerProcess, Connection]]:
-    """A process that runs the job, and where its messages arrive; with the block, all that it started is killed."""
-    context = _context()
-    inbox, outbox = context.Pipe(duplex=False)
-    lifeline, hand = context.Pipe(duplex=False)
-    process = context.Process(
-        target=run_node,
-        args=(outbox, lifeline, job.block_id, (job.input_data, job.large_inputs), job.context, settings.NODE_MEMORY_MB),
-        name="isolated",
-    )
-    with inbox, hand:
-        with outbox, lifeline:
-            process.start()
+class _Process:
+    """A process that runs a job. Leaving it ends the process, whatever it does."""
+
+    def __init__(self, job: Job, server: "_Server") -> None:
+        self.inbox, work = Pipe()
+        self.status, status = socket.socketpair()
+        self.status.settimeout(LOOK_SECONDS)
+        with work:
+            server.fork(work, status)
+            inputs = (job.input_data, job.large_inputs)
+            order = Order(job.block_id, inputs, job.context, settings.NODE_MEMORY_MB)
+            with suppress(BrokenPipeError):
+                self.inbox.send_bytes(pickle.dumps(order))
+
+    def death(self) -> str:
+        """How the process ended, which it has or is about to."""
         try:
-            yield process, inbox
-        finally:
-            # Its session first; before it has one of its own, only itself.
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid or 0, signal.SIGKILL)
-            process.kill()
-            process.join()
-            process.close()
+            code = int(self.status.recv(10) or 0)
+        except TimeoutError:
+            return "it closed its connection"
+        return f"signal {-code}, {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.inbox.close()
+        self.status.close()
 
 
-@cache
-def _context() -> ForkServerContext:
-    """Where processes come from: a server that has loaded all blocks forks one in milliseconds."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["executions.engine.warm"])
-    return context
+class _Server:
+    """The process that others are forked from: started when it is first needed, and again should it be gone."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._requests: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def fork(self, work: Connection, status: socket.socket) -> None:
+        """Have a process forked that is reached through these ends; `status` belongs to it from now on."""
+        with self._lock, status:
+            descriptors = [work.fileno(), status.fileno()]
+            if self._requests is not None:
+                try:
+                    socket.send_fds(self._requests, [b"."], descriptors)
+                    return
+                except OSError as error:
+                    log.warning("The server of isolated blocks is gone: %s", error)
+                    self._end()
+            socket.send_fds(self._start(), [b"."], descriptors)
+
+    def close(self) -> None:
+        """End the server, and with it what it has forked."""
+        with self._lock:
+            self._end()
+
+    def _start(self) -> socket.socket:
+        self._requests, other = socket.socketpair()
+        with other:
+            command = [sys.executable, "-P", "-m", "executions.engine.node_server"]
+            # In a session of its own: Ctrl-C is for this process, which lets go in order.
+            self._process = subprocess.Popen(command, stdin=other, start_new_session=True)  # noqa: S603  our own
+        return self._requests
+
+    def _end(self) -> None:
+        if self._requests is not None and self._process is not None:
+            self._requests.close()
+            self._process.wait()
+        self._requests = self._process = None

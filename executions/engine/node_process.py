@@ -1,15 +1,17 @@
 """What happens in the process of an isolated block: it runs the block, says what came of it, and ends.
 
-It knows the blocks and nothing else: no rows, no queue. Messages to the worker are a letter and JSON: `O` with a
-(pin, value) pair for each output, then `E` with the end: `{}`, `{"error": text}` or `{"suspension": what to wait for}`.
+It knows the blocks and nothing else: no rows, no queue. Messages to the worker are a letter and JSON: `B` when it
+begins, `O` with a (pin, value) pair for each output, then `E` with the end: `{}`, `{"error": text}` or
+`{"suspension": what to wait for}`.
 """
 
 import asyncio
 import contextlib
 import os
+import pickle
 import resource
-import threading
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -22,28 +24,36 @@ from graphs.blocks.base import AsyncEmissions, Block, BlockError, Emission, Emis
 from graphs.blocks.inputs import check_output, prepare
 from graphs.blocks.registry import BLOCKS
 
+BEGIN = b"B"
 OUTPUT = b"O"
 END = b"E"
 MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 _MEGABYTE = 1024 * 1024
 
 
-def run_node(
-    outbox: Connection, lifeline: Connection, block_id: str, inputs: tuple[str, ...], context: str, megabytes: int
-) -> None:
-    """Run a block in this process, which ends when the other end of `lifeline` is closed.
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Which block to run. `inputs` are JSON by pin, of which the later ones win; `context` is JSON, too.
 
-    `inputs` are JSON by pin, of which the later ones win; `context` is JSON, too. `megabytes` is how much address space
-    the process may take.
+    `megabytes` is how much address space the process may take.
     """
+
+    block_id: str
+    inputs: tuple[str, ...]
+    context: str
+    megabytes: int
+
+
+def run_node(worker: Connection) -> None:
+    """Run the block that the first message orders, in this process."""
+    order: Order = pickle.loads(worker.recv_bytes())  # noqa: S301  our own worker wrote it
     # A session of its own: what the block starts can be ended with it.
     os.setsid()
-    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     # Some systems do not let a process limit itself so; there nothing is limited.
     with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (megabytes * _MEGABYTE, megabytes * _MEGABYTE))
-    end = _end_of(Outbox(outbox), block_id, inputs, context, megabytes)
-    outbox.send_bytes(END + json.encode(end))
+        resource.setrlimit(resource.RLIMIT_AS, (order.megabytes * _MEGABYTE, order.megabytes * _MEGABYTE))
+    worker.send_bytes(BEGIN)
+    worker.send_bytes(END + json.encode(_end_of(Outbox(worker), order)))
 
 
 class Outbox:
@@ -64,27 +74,19 @@ class Outbox:
         self._connection.send_bytes(message)
 
 
-def _end_with(lifeline: Connection) -> None:
-    with contextlib.suppress(EOFError, OSError):
-        lifeline.recv_bytes()
-    os._exit(1)
-
-
-def _end_of(outbox: Outbox, block_id: str, inputs: tuple[str, ...], context: str, megabytes: int) -> dict[str, Any]:
+def _end_of(outbox: Outbox, order: Order) -> dict[str, Any]:
     """How the block ended."""
     try:
-        block = BLOCKS.get(block_id)
-        emissions = block.run(
-            prepare(block, {pin: value for part in inputs for pin, value in orjson.loads(part).items()}),
-            context_from_json(orjson.loads(context)),
-        )
+        block = BLOCKS.get(order.block_id)
+        data = {pin: value for part in order.inputs for pin, value in orjson.loads(part).items()}
+        emissions = block.run(prepare(block, data), context_from_json(orjson.loads(order.context)))
         if isinstance(emissions, AsyncIterator):
             suspension = asyncio.run(_forward_async(block, emissions, outbox))
         else:
             suspension = _forward(block, emissions, outbox)
         return {} if suspension is None else {"suspension": suspension_to_json(suspension)}
     except MemoryError:
-        return {"error": f"It needs more memory than TASKLOOM_NODE_MEMORY_MB allows, {megabytes} MB"}
+        return {"error": f"It needs more memory than TASKLOOM_NODE_MEMORY_MB allows, {order.megabytes} MB"}
     # A block is foreign code: whatever it raises, even to end the process, is its node's failure.
     except BaseException as error:
         return {"error": explain(error)}

@@ -125,6 +125,12 @@ class Fate(Turn):
 
     ends: str = ""
 
+    def note(self, context: Context) -> None:
+        """Write this turn's key down, and the process in which it is."""
+        if self.log:
+            with Path(self.log).open("a") as log:
+                log.write(f"{context.key} {context.attempt} {os.getpid()}\n")
+
 
 class ProbeApart(Probe):
     """Runs in a process of its own."""
