@@ -116,7 +116,7 @@ def ask_review(
     It counts as approved at once when the owner has approved this node for the rest of the run. Raises `NotStorable`
     when the data cannot be stored, `NoSuchRun` when the run is gone.
     """
-    arguments = {
+    arguments: dict[str, Any] = {
         "id": uuid7(),
         "run": run_id,
         "node_execution": node_execution_id,

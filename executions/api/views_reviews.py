@@ -61,7 +61,7 @@ class ReviewItemSerializer(serializers.Serializer[Any]):
 class ReviewRequestSerializer(serializers.Serializer[Any]):
     """Decisions about reviews of one run, each activation once."""
 
-    reviews = ReviewItemSerializer(many=True, allow_empty=False, max_length=MAX_DECISIONS)
+    reviews = serializers.ListField(child=ReviewItemSerializer(), allow_empty=False, max_length=MAX_DECISIONS)
 
 
 class ReviewResponseSerializer(serializers.Serializer[Any]):

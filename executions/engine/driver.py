@@ -370,8 +370,9 @@ class Driver:
             return
         if isinstance(message, Called):
             self._wait(activation, message.wait)
-            if self.claim.fence > 1:
-                # What was asked before the worker was lost may have been answered since: nobody tells of it again.
+            if self.claim.fence > 1 or "review" in message.wait:
+                # What was asked before the worker was lost may have been answered since, and a person may have
+                # answered for the rest of the run: nobody tells of it again.
                 await self._look_for_answers()
         elif message.is_unknown:
             self._decide_unknown(activation, explain(message.error or BlockError(LOST)))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -74,8 +75,8 @@ def test_a_run_that_waits_for_a_person_says_since_when_and_what_about(user: User
     run = make.a_run(user, graph.id, status=Status.REVIEW)
     node = make.an_activation(run, graph.nodes["ask"], "HumanInTheLoop", status=NodeStatus.REVIEW, ended_at=None)
     ask = AskForReview(1, "Payment")
-    about = {"run_id": run.pk, "user_id": user.pk, "graph_id": graph.id, "graph_version": 1, "node_id": node.node_id}
-    ask_review(**about, node_execution_id=node.pk, turn=0, ask=ask)
+    about: dict[str, Any] = {"run_id": run.pk, "user_id": user.pk, "graph_id": graph.id, "graph_version": 1}
+    ask_review(**about, node_id=node.node_id, node_execution_id=node.pk, turn=0, ask=ask)
     Review.objects.update(created_at=timezone.now() - timedelta(days=21))
     [sentence] = why(run.pk).sentences
     name = f"Node HumanInTheLoopBlock {node.node_id}"

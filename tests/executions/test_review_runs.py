@@ -144,8 +144,8 @@ def counting(owner: User, turns: int) -> Drawn:
 def test_a_loop_asks_at_every_turn(owner: User, engine: Engine, start: Start) -> None:
     run = start(counting(owner, 3))
     for turn in range(3):
-        [review] = eventually(lambda turn=turn: list(Review.objects.waiting().filter(run=run, payload=turn)))
-        settle(engine, review)
+        asked = Review.objects.waiting().filter(run=run, payload=turn)
+        settle(engine, eventually(asked.all().first))
     assert outputs(ended(run.pk)) == {"last": [3.0]}
 
 
@@ -157,6 +157,41 @@ def test_approving_the_rest_ends_the_questions_of_a_loop(owner: User, engine: En
     assert list(messages) == [("APPROVED", ""), *[("APPROVED", APPROVED_BEFORE)] * 4]
     again = start(counting(owner, 5))
     parked(again)
+
+
+def test_what_was_approved_for_the_rest_holds_in_the_next_called_run(owner: User, engine: Engine, start: Start) -> None:
+    inner = asking(owner)
+    block, constants = make.an_agent(str(inner.id), inputs=["n"], outputs=["yes"])
+    calls = {"one": (block, {**constants, "n": 1}), "two": (block, constants)}
+    run = start(draw(owner, {**calls, "out": output()}, ["one.yes -> two.n", "two.yes -> out.value"]))
+    child = eventually(lambda: GraphExecution.objects.filter(parent=run.pk, status=Status.REVIEW).first())
+    settle(engine, *parked(child), approves_rest=True)
+    assert outputs(ended(run.pk)) == {"out": [{"amount": 10}]}
+    assert GraphExecution.objects.filter(parent=run.pk).count() == 2
+
+
+def test_a_decision_for_the_rest_is_taken_up_by_a_worker_that_never_let_go(
+    owner: User, engine: Engine, start: Start, tmp_path: Path
+) -> None:
+    hold = tmp_path / "hold"
+    hold.touch()
+    graph = draw(
+        owner,
+        {
+            "ask": ("HumanInTheLoop", {"name": "Number"}),
+            "first": ("StoreValue", {"input": 1}),
+            "slow": ("ProbeRead", {"hold": str(hold), "value": 2}),
+            "yes": output("yes"),
+        },
+        ["first.output -> ask.data", "slow.value -> ask.data", "ask.approved_data -> yes.value"],
+    )
+    run = start(graph)
+    review = eventually(lambda: Review.objects.waiting().filter(run=run).first())
+    settle(engine, review, approves_rest=True)
+    eventually(lambda: outputs(run) == {"yes": [1]})
+    hold.unlink()
+    done = ended(run.pk)
+    assert (outputs(done), done.fence) == ({"yes": [1, 2]}, 1)
 
 
 def test_two_questions_wait_side_by_side_and_each_goes_on_when_it_is_decided(

@@ -60,9 +60,9 @@ def ask(
     )
 
 
-def rows() -> list[dict[str, Any]]:
+def rows() -> list[list[Any]]:
     """All that a decision could change."""
-    return [*Review.objects.order_by("pk").values(), *GraphExecution.objects.order_by("pk").values()]
+    return [list(model.objects.order_by("pk").values_list()) for model in (Review, GraphExecution)]
 
 
 def refused(error: type[DomainError], user: User, *verdicts: Verdict) -> DomainError:
