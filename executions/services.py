@@ -73,8 +73,9 @@ WITH given AS ({given}), run AS (
 )
 SELECT * FROM run
 """
-_COLUMNS = ", ".join(column.column for column in _FIELDS)
-_INSERT_ONE, _INSERT_MANY = (" ".join(_INSERT.format(given=given, columns=_COLUMNS).split()) for given in (_ONE, _MANY))
+_INSERT_ONE, _INSERT_MANY = (
+    " ".join(_INSERT.format(given=given, columns=", ".join(_NAMES)).split()) for given in (_ONE, _MANY)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,13 +186,17 @@ def stop_run(run_id: UUID) -> GraphExecution:
     return GraphExecution.objects.get(pk=run_id)
 
 
-def give_up(run_id: UUID, fence: int, error_code: str, error: str) -> None:
-    """End a run as FAILED, and what is under way in it, for the worker that holds it and cannot drive it.
+def give_up(run_id: UUID, fence: int, owner: str, error_code: str, error: str) -> None:
+    """End a run as FAILED, and what is under way in it, for its `owner`, a worker that cannot drive it.
 
     Raises `Fenced` when another worker has taken it over.
     """
     with transaction.atomic():
-        run = GraphExecution.objects.filter(pk=run_id, fence=fence, status=Status.RUNNING).locked().first()
+        run = (
+            GraphExecution.objects.filter(pk=run_id, fence=fence, lease_owner=owner, status=Status.RUNNING)
+            .locked()
+            .first()
+        )
         if run is None:
             raise Fenced
         Review.objects.filter(run=run).close(GIVEN_UP)

@@ -107,7 +107,7 @@ def message(task: Task) -> bytes:
 
 
 def _write(client: "redis.Redis", lines: Iterable[tuple[str | bytes, ...]]) -> None:
-    pipeline = client.pipeline(transaction=False)
+    pipeline: Any = client.pipeline(transaction=False)
     for line in lines:
         pipeline.execute_command(*line)
     pipeline.execute()
@@ -115,7 +115,8 @@ def _write(client: "redis.Redis", lines: Iterable[tuple[str | bytes, ...]]) -> N
 
 def _addressed(hint: Hint) -> tuple["redis.Redis", str, bytes]:
     """Where the channel layer's receivers listen for a group, and the bytes that they expect."""
-    config = settings.CHANNEL_LAYERS["default"]["CONFIG"]
+    layers: Any = settings.CHANNEL_LAYERS
+    config = layers["default"]["CONFIG"]
     client = _redis_of_layer(config["hosts"][0]["address"], settings.CELERY_BROKER_URL)
     layer: Any = get_channel_layer()
     return client, f"{config['prefix']}__group__{hint.group}", layer.serialize(dict(hint.message))
