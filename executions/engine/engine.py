@@ -17,6 +17,7 @@ from uuid import UUID
 
 import uvloop
 from django.conf import settings
+from django.db import DatabaseError
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
@@ -138,7 +139,7 @@ class Engine:
                 await self._drive_claimed(claim)
         except Fenced:
             log.warning("Run %s was taken over by another worker", run_id)
-        except OperationalError as error:
+        except (OperationalError, DatabaseError) as error:
             log.warning("Run %s is dropped, the database failed: %s", run_id, error)
         # The driver's own fault must not end the engine; the run is claimed again, a few times at most.
         except Exception:
@@ -168,7 +169,7 @@ class Engine:
             log.warning("Run %s is left to other workers: %s", claim.run_id, error)
             self._intake.leave(claim.run_id)
         else:
-            await in_thread(services.give_up)(claim.run_id, claim.fence, error.code, error.message)
+            await in_thread(services.give_up)(claim.run_id, claim.fence, self.owner, error.code, error.message)
 
     # What drivers ask for
 

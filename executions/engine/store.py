@@ -5,6 +5,7 @@ still the one claimed, and all other parts join that row. A driver that lost its
 Only the database's clock is compared.
 """
 
+import select
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,11 +14,13 @@ from uuid import UUID
 import psycopg
 from django.conf import settings
 from django.db import connections
+from psycopg import AsyncRawCursor
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb, set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
 from core import json
+from core.sql import numbered
 from executions.engine.batch import Batch
 from executions.engine.rows import Claim, Committed, History
 from executions.errors import Fenced
@@ -43,7 +46,7 @@ RETURNING id AS run_id, fence, graph_id, graph_version, user_id, parent_id, inpu
     claims_without_progress AS claims, node_count, node_budget, deadline_at, head_seq,
     cancel_requested_at IS NOT NULL AS cancelled, clock_timestamp() AS now, human_in_the_loop_safe_mode,
     sensitive_action_safe_mode, nodes_to_skip, is_dry_run,
-    -- A claim that a crash of Postgres forgets is made again, and fences off who made it.
+    -- A claim that a crash of Postgres forgets is made again with the same fence: commits name the owner as well.
     set_config('synchronous_commit', 'off', true) AS durability,
     (SELECT time_zone FROM accounts_user WHERE accounts_user.id = user_id) AS time_zone
 """
@@ -65,7 +68,7 @@ WITH own AS (
         node_error_count = node_error_count + %(node_error_count)s,
         node_seconds = node_seconds + %(node_seconds)s,
         claims_without_progress = 0, left_since = NULL
-    WHERE id = %(run)s AND fence = %(fence)s AND status = 'RUNNING'
+    WHERE id = %(run)s AND fence = %(fence)s AND lease_owner = %(owner)s AND status = 'RUNNING'
     RETURNING id, fence, user_id, graph_id, status, head_seq, wakes, cancel_requested_at IS NOT NULL AS cancelled
 ), nodes AS (
     INSERT INTO executions_nodeexecution (
@@ -117,14 +120,11 @@ SELECT status, head_seq, wakes, cancelled, (SELECT id FROM parent) AS woken,
 FROM own
 """
 
-# psycopg parses longer statements anew each time.
-_COMMIT = " ".join(_COMMIT.split())
-
 # Before the commit that names them. When that never comes, what was stored goes with the run.
 _STORE_BLOBS = """
 WITH own AS (
     SELECT id, user_id FROM executions_graphexecution
-    WHERE id = %(run)s AND fence = %(fence)s AND status = 'RUNNING' FOR KEY SHARE
+    WHERE id = %(run)s AND fence = %(fence)s AND lease_owner = %(owner)s AND status = 'RUNNING' FOR KEY SHARE
 ), given AS (
     SELECT hash, encoded FROM unnest(%(hashes)s::text[], %(encoded)b::bytea[]) AS given(hash, encoded) ORDER BY hash
 ), blobs AS (
@@ -187,20 +187,20 @@ ORDER BY e.ended_at, e.id
 _RENEW = """
 UPDATE executions_graphexecution AS r SET lease_until = clock_timestamp() + make_interval(secs => %s)
 FROM unnest(%s::uuid[], %s::bigint[]) AS held(id, fence)
-WHERE r.id = held.id AND r.fence = held.fence AND r.status = 'RUNNING'
+WHERE r.id = held.id AND r.fence = held.fence AND r.lease_owner = %s AND r.status = 'RUNNING'
 """
 
 _LOOK = """
 SELECT r.id, r.wakes, r.cancel_requested_at IS NOT NULL AS cancelled
 FROM executions_graphexecution r JOIN unnest(%s::uuid[], %s::bigint[]) AS held(id, fence)
-ON r.id = held.id AND r.fence = held.fence AND r.status = 'RUNNING'
+ON r.id = held.id AND r.fence = held.fence AND r.lease_owner = %s AND r.status = 'RUNNING'
 """
 
 _LEAVE = """
 UPDATE executions_graphexecution SET
     status = 'QUEUED', queued_at = clock_timestamp(), lease_until = NULL,
     left_since = COALESCE(left_since, clock_timestamp()), claims_without_progress = claims_without_progress - 1
-WHERE id = %(run)s AND fence = %(fence)s AND status = 'RUNNING'
+WHERE id = %(run)s AND fence = %(fence)s AND lease_owner = %(owner)s AND status = 'RUNNING'
     AND COALESCE(left_since, clock_timestamp()) + make_interval(secs => %(patience)s) > clock_timestamp()
 RETURNING id
 """
@@ -218,6 +218,7 @@ class Store:
         self._pool = AsyncConnectionPool(
             kwargs=_connection_parameters() | {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
             configure=_configure,
+            check=_look_at,
             min_size=1,
             max_size=size,
             timeout=10,
@@ -249,8 +250,7 @@ class Store:
         A batch that parks the run leaves it RUNNING if it was woken more than `wakes` times.
         """
         arguments = {
-            "run": claim.run_id,
-            "fence": claim.fence,
+            **self._ours(claim),
             "parent": claim.parent_id,
             "wakes": wakes,
             "lease": settings.LEASE_SECONDS,
@@ -307,27 +307,26 @@ class Store:
 
     async def renew(self, held: dict[UUID, int]) -> None:
         """Prolong the leases of the runs held, given as id → fence."""
-        await self.execute(_RENEW, (settings.LEASE_SECONDS, list(held), list(held.values())))
+        await self.execute(_RENEW, (settings.LEASE_SECONDS, list(held), list(held.values()), self.owner))
 
     async def look(self, held: dict[UUID, int]) -> dict[UUID, dict[str, Any]]:
         """What happened from outside to the runs held, by id; a run that is missing was taken over."""
-        return {row["id"]: row for row in await self.all(_LOOK, (list(held), list(held.values())))}
+        return {row["id"]: row for row in await self.all(_LOOK, (list(held), list(held.values()), self.owner))}
 
     async def leave(self, claim: Claim) -> bool:
         """Give a run that cannot be driven here to other processes; false if it was left to them for too long."""
-        arguments = {"run": claim.run_id, "fence": claim.fence, "patience": settings.BLOCK_PATIENCE_SECONDS}
+        arguments = {**self._ours(claim), "patience": settings.BLOCK_PATIENCE_SECONDS}
         return await self._one(_LEAVE, arguments) is not None
 
     async def _store_blobs(self, claim: Claim, blobs: Mapping[str, bytes]) -> None:
         for part in _parts(blobs):
-            arguments = {
-                "run": claim.run_id,
-                "fence": claim.fence,
-                "hashes": list(part),
-                "encoded": list(part.values()),
-            }
-            if await self._one(_STORE_BLOBS, arguments) is None:
+            arguments = {**self._ours(claim), "hashes": list(part), "encoded": list(part.values())}
+            if not await self.all(_STORE_BLOBS, arguments):
                 raise Fenced
+
+    def _ours(self, claim: Claim) -> dict[str, Any]:
+        """What proves that a run is ours."""
+        return {"run": claim.run_id, "fence": claim.fence, "owner": self.owner}
 
     async def _blobs(self, run_id: UUID, hashes: Iterable[str | None]) -> dict[str, Any]:
         """The large values of a run, by hash; each is read once, however often it is named."""
@@ -335,9 +334,10 @@ class Store:
         rows = await self.all(_BLOBS, (run_id, list(wanted)), binary=True) if wanted else []
         return {row["hash"]: json.decode(row["encoded"]) for row in rows}
 
-    async def _one(self, query: str, arguments: Any) -> dict[str, Any] | None:
-        async with self._cursor() as cursor:
-            await cursor.execute(query, arguments)
+    async def _one(self, query: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+        text, names = numbered(query)
+        async with self._pool.connection() as connection, AsyncRawCursor(connection, row_factory=dict_row) as cursor:
+            await cursor.execute(text, [arguments[name] for name in names])
             return await cursor.fetchone()
 
     async def all(self, query: str, arguments: Any, *, binary: bool = False) -> list[dict[str, Any]]:
@@ -374,6 +374,14 @@ def _connection_parameters() -> dict[str, Any]:
     for name in ("context", "cursor_factory"):
         parameters.pop(name)
     return {**parameters, "options": "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=5s"}
+
+
+async def _look_at(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Nobody asked Postgres anything yet: if it says something all the same, it is most likely farewell."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:

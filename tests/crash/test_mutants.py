@@ -254,7 +254,10 @@ def a_new_child_each_time(patch: pytest.MonkeyPatch) -> None:
 
 
 MUTANTS: dict[str, tuple[Scenario, Mutate]] = {
-    "no fence in the commit": (a_zombie_lets_go, without("_COMMIT", "AND fence = %(fence)s AND status = 'RUNNING'")),
+    "no fence in the commit": (
+        a_zombie_lets_go,
+        without("_COMMIT", "AND fence = %(fence)s AND lease_owner = %(owner)s"),
+    ),
     "parking without looking at the wakes": (
         a_child_ends_early,
         without("_COMMIT", "(wakes <> %(wakes)s OR cancel_requested_at IS NOT NULL)", "false"),

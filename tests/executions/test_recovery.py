@@ -15,14 +15,16 @@ from pytest_django import Settings
 
 from accounts.models import User
 from executions import services
+from executions.engine.answers import Question
+from executions.engine.batch import Batch
 from executions.engine.engine import Engine
 from executions.engine.rows import Claim
 from executions.engine.state import Activation
 from executions.engine.store import Store
 from executions.engine.waits import Wait
+from executions.errors import Fenced
 from executions.kinds import Status
 from executions.models import Event, GraphExecution, NodeExecution
-from graphs.blocks.base import CallGraph
 from tests.drawing import Drawn, draw
 from tests.executions.conftest import ended, eventually
 from tests.executions.test_engine import calling, child, kinds, output, outputs
@@ -255,6 +257,31 @@ def test_one_claim_in_a_hundred_wins(owner: User) -> None:
     assert len(claims) <= 10
 
 
+def test_a_claim_that_postgres_forgot_gives_its_worker_no_right_beside_the_next(owner: User) -> None:
+    run = start(draw(owner, {"one": ("StoreValue", {"input": 1})}), owner)
+
+    async def claim_twice() -> None:
+        first, second = Store("first", size=1), Store("second", size=1)
+        for store in (first, second):
+            await store.open()
+        try:
+            forgotten = await first.claim(run.pk)
+            # What an asynchronous commit may leave behind when Postgres is killed.
+            rows = GraphExecution.objects.filter(pk=run.pk)
+            await rows.aupdate(status=Status.QUEUED, fence=0, lease_owner="", lease_until=None)
+            claim = await second.claim(run.pk)
+            assert forgotten is not None and claim is not None and forgotten.fence == claim.fence
+            with pytest.raises(Fenced):
+                await first.commit(forgotten, 0, Batch())
+            assert await first.look({run.pk: forgotten.fence}) == {}
+            await second.commit(claim, 0, Batch())
+        finally:
+            for store in (first, second):
+                await store.close()
+
+    asyncio.run(claim_twice())
+
+
 def test_a_trigger_key_starts_one_run(owner: User) -> None:
     graph = draw(owner, {"one": ("StoreValue", {"input": 1})})
     first, second = (
@@ -269,7 +296,7 @@ def test_a_trigger_key_starts_one_run(owner: User) -> None:
 class Unhurried(Engine):
     """An engine that tells a run of its child only when the child has ended."""
 
-    async def ask(self, claim: Claim, activation: Activation, question: CallGraph) -> Wait:
+    async def ask(self, claim: Claim, activation: Activation, question: Question) -> Wait:
         """Start the child once the parent has committed that it runs, and let it end first."""
         await asyncio.sleep(0.1)
         wait = await super().ask(claim, activation, question)
@@ -281,7 +308,7 @@ class Unhurried(Engine):
 class Forgetful(Engine):
     """An engine that never hears that its child was started."""
 
-    async def ask(self, claim: Claim, activation: Activation, question: CallGraph) -> Wait:
+    async def ask(self, claim: Claim, activation: Activation, question: Question) -> Wait:
         """Start it and wait for ever."""
         await super().ask(claim, activation, question)
         await asyncio.Event().wait()
@@ -293,7 +320,7 @@ class Unlucky(Engine):
 
     is_unlucky = True
 
-    async def ask(self, claim: Claim, activation: Activation, question: CallGraph) -> Wait:
+    async def ask(self, claim: Claim, activation: Activation, question: Question) -> Wait:
         """Fail once."""
         if self.is_unlucky:
             self.is_unlucky = False

@@ -196,7 +196,7 @@ def test_a_run_that_was_taken_over_is_not_given_up(owner: User) -> None:
     assert seen_by(ENGINE_VERSION, run)[2]
     before = GraphExecution.objects.filter(pk=run.pk).values().get()
     with pytest.raises(Fenced):
-        services.give_up(run.pk, 0, "unknown_block", "There is no such block")
+        services.give_up(run.pk, 0, "", "unknown_block", "There is no such block")
     assert GraphExecution.objects.filter(pk=run.pk).values().get() == before
 
 
