@@ -85,8 +85,9 @@ class GraphExecution(models.Model):
     `source_run_id` is the run that this one took finished activations over from; they bear `started_fence` 0. With a
     `source_node_id` everything from that node on is run again, without one only what failed or was under way.
 
-    `nodes_to_skip` lists the nodes that are left out, because their optional credentials were not given. In a dry run
-    blocks give example outputs and nothing has effects. Requests with one `trigger_key` differ by `request_hash`.
+    `nodes_to_skip` lists the nodes that are left out, because their optional credentials were not given. A dry run
+    has no effects: a block that does more than compute gives an example. Requests with one `trigger_key` differ by
+    `request_hash`.
 
     `fence` counts the claims: a worker may write only while the fence is the one it claimed with and the lease holds.
     `head_seq` is the number of the newest event, `wakes` counts what happened from outside (a child ended, a person

@@ -113,7 +113,7 @@ def start_run(
     Whether people are asked is what the graph says now, or said when the calling run began.
     `inputs` go to the input nodes by name, `nodes_input_masks` (node id → pin → value) win over everything else.
     The run ends as FAILED when it would begin more than `node_budget` activations, or after `timeout_seconds`.
-    A dry run, and what it calls, has no effects and costs nothing: blocks give example outputs.
+    A dry run, and what it calls, has no effects and costs nothing: what does more than compute gives an example.
     With a `trigger_key` that started a run before, that run is returned and nothing is started, or `KeyReused` raised
     if a `request_hash` is given and that run had another. `ring=False` leaves telling a worker to the caller.
 

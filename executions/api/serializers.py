@@ -43,7 +43,7 @@ class ExecuteSerializer(serializers.Serializer[Any]):
         help_text="After how long the run is ended as FAILED, deadline_exceeded.",
     )
     dry_run = serializers.BooleanField(
-        default=False, help_text="Run without effects and costs: blocks give outputs of their examples."
+        default=False, help_text="Run without effects and costs: a block that does more than compute gives an example."
     )
     source = serializers.ChoiceField(  # type: ignore[assignment]  # a field may be called as an attribute of fields
         ["builder", "library", "onboarding"], required=False, allow_null=True
@@ -99,7 +99,9 @@ class GraphExecutionMetaSerializer(serializers.Serializer[Any]):
     credential_inputs = serializers.DictField(child=CredentialsMetaInputSerializer())
     nodes_input_masks = serializers.DictField(child=serializers.DictField())
     preset_id = serializers.UUIDField(allow_null=True)
-    is_dry_run = serializers.BooleanField(help_text="Whether blocks give outputs of their examples, without effects.")
+    is_dry_run = serializers.BooleanField(
+        help_text="Whether it has no effects: what does more than compute gives an example."
+    )
     source_run_id = serializers.UUIDField(allow_null=True, help_text="The run that this one goes on from.")
     source_node_id = serializers.UUIDField(allow_null=True, help_text="The node that the source was replayed from.")
     status = serializers.ChoiceField(STATUSES)

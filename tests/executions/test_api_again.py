@@ -10,9 +10,11 @@ from django.core.management import CommandError, call_command
 from rest_framework.test import APIClient
 
 from accounts.models import User
+from executions import services
 from executions.engine.engine import Engine
 from executions.kinds import Status
 from executions.models import GraphExecution
+from graphs.models import Node
 from tests import make
 from tests.drawing import Drawn, draw
 from tests.executions.conftest import Run, ended
@@ -67,6 +69,50 @@ def test_a_replay_over_http_takes_other_inputs_and_one_key_starts_one(
         reused = client.post(address, sent, headers={"Idempotency-Key": "k"}, format="json")
         assert (reused.status_code, reused.json()["code"]) == (409, "key_reused")
     assert GraphExecution.objects.count() == 2
+
+
+def test_a_key_of_another_retry_or_replay_is_refused_and_nothing_is_started(
+    client: APIClient, owner: User, run: Run, sum_of_two: Drawn
+) -> None:
+    graph = draw(owner, {"bad": ("ProbePure", {"fail": "always"})})
+    failed, other, done = run(graph), run(graph), run(sum_of_two, x=1)
+    replayed = {"node_id": str(sum_of_two.nodes["add"]), "inputs": {"b": 10}}
+    asked = [
+        (below(graph, failed, "retry"), None),
+        (below(graph, other, "retry"), None),
+        (below(graph, failed, "replay"), {"node_id": str(graph.nodes["bad"])}),
+        (below(sum_of_two, done, "replay"), replayed),
+        (below(sum_of_two, done, "replay"), {**replayed, "inputs": {"b": 11}}),
+        (f"/api/graphs/{sum_of_two.id}/execute/1", {"inputs": {"x": 1}}),
+        (f"/api/graphs/{sum_of_two.id}/execute/1", {"inputs": {"x": 2}}),
+    ]
+    for number, (address, body) in enumerate(asked):
+        key = {"Idempotency-Key": f"k{number}"}
+        first = client.post(address, body, headers=key, format="json")
+        assert first.status_code == 200
+        for other_address, other_body in asked:
+            again = client.post(other_address, other_body, headers=key, format="json")
+            if (other_address, other_body) == (address, body):
+                assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
+            else:
+                assert (again.status_code, again.json()["code"]) == (409, "key_reused")
+                assert again.json()["run_id"] == first.json()["id"]
+    assert GraphExecution.objects.count() == 3 + len(asked)
+
+
+def test_what_goes_on_from_a_dry_run_is_dry_too(client: APIClient, owner: User, engine: Engine) -> None:
+    graph = draw(owner, {"mail": ("ProbeMail", {"text": "hello"}), "out": output()}, ["mail.sent -> out.value"])
+    Node.objects.filter(pk=graph.nodes["mail"]).update(metadata={"credentials_optional": True})
+    first = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, dry_run=True, ring=False)
+    engine.ring([first.pk])
+    ended(first.pk)
+    given = {"credentials": {"id": "c1", "provider": "post", "type": "api_key"}}
+    for inputs, left_out in (({}, [str(graph.nodes["mail"])]), (given, [])):
+        body = {"node_id": str(graph.nodes["mail"]), "inputs": inputs}
+        replay = client.post(below(graph, first, "replay"), body, format="json").json()
+        assert replay["is_dry_run"] is True
+        detail = client.get(f"/api/graphs/{graph.id}/executions/{replay['id']}").json()
+        assert detail["nodes_to_skip"] == left_out
 
 
 def test_a_retry_over_http_goes_on_from_what_failed(client: APIClient, owner: User, run: Run, engine: Engine) -> None:

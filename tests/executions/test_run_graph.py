@@ -84,6 +84,23 @@ def test_with_json_there_is_one_object_and_nothing_else(
     ]
 
 
+def test_a_dry_run_has_no_effects(
+    run_command: RunGraph, save: Callable[[Any], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log"
+    drawing = make.a_drawing(
+        {"call": ("ProbeKeyed", {"log": str(log), "value": "real"}), "out": ("AgentOutput", {"name": "given"})},
+        ["call.value -> out.value"],
+    )
+    assert run_command(save(drawing), "--dry-run") == 0
+    assert "given: 1" in capsys.readouterr().out.splitlines()
+    assert GraphExecution.objects.get().is_dry_run
+    assert not log.exists()
+    assert run_command(save(drawing)) == 0
+    assert "given: real" in capsys.readouterr().out.splitlines()
+    assert log.exists()
+
+
 @pytest.mark.parametrize(
     ("given", "received"),
     [

@@ -47,7 +47,9 @@ class Command(BaseCommand):
             metavar="NAME=VALUE",
             help="an input of the graph; the value is JSON if it can be read as such, else text; NAME=@FILE reads it",
         )
-        parser.add_argument("--dry-run", action="store_true", help="have no effects: blocks give example outputs")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="have no effects: what does more than compute gives an example"
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
         parser.add_argument("--owner", default=settings.DEMO_EMAIL, help="email of the owner (default: %(default)s)")
         parser.add_argument("--timeout", type=float, default=600.0, help="seconds to wait (default: %(default)g)")
