@@ -270,7 +270,9 @@ def test_a_claim_that_postgres_forgot_gives_its_worker_no_right_beside_the_next(
             rows = GraphExecution.objects.filter(pk=run.pk)
             await rows.aupdate(status=Status.QUEUED, fence=0, lease_owner="", lease_until=None)
             claim = await second.claim(run.pk)
-            assert forgotten is not None and claim is not None and forgotten.fence == claim.fence
+            assert forgotten is not None
+            assert claim is not None
+            assert forgotten.fence == claim.fence
             with pytest.raises(Fenced):
                 await first.commit(forgotten, 0, Batch())
             assert await first.look({run.pk: forgotten.fence}) == {}
