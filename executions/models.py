@@ -181,6 +181,7 @@ class GraphExecution(models.Model):
                 name="children_not_ended",
                 condition=Q(parent__isnull=False, cancel_requested_at=None, status__in=_ACTIVE),
             ),
+            models.Index(fields=["parent"], name="runs_of_a_parent", condition=Q(parent__isnull=False)),
             models.Index(fields=["root_id"], name="runs_of_a_family", condition=Q(root_id__isnull=False)),
         ]
 

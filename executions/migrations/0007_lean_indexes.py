@@ -57,7 +57,7 @@ class Migration(migrations.Migration):
             model_name='graphexecution',
             constraint=models.UniqueConstraint(condition=models.Q(('trigger_key__isnull', False)), fields=('user', 'trigger_key'), name='one_run_per_trigger'),
         ),
-        # Room beside each row for its next version: a claim then touches no index at all.
+        # Room beside each row for its next version: while a run is under way, that needs no entry in any index.
         migrations.RunSQL(
             "ALTER TABLE executions_graphexecution SET (fillfactor = 60)",
             "ALTER TABLE executions_graphexecution RESET (fillfactor)",
