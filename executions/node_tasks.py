@@ -119,7 +119,7 @@ def ask(
     """
     task_id = uuid5(node_execution_id, str(turn))
     given = None if input_data is None else json.encode(input_data).decode()
-    row = [task_id, run_id, node_execution_id, turn, given, json.encode(context).decode(), timeout_seconds]
+    row: list[Any] = [task_id, run_id, node_execution_id, turn, given, json.encode(context).decode(), timeout_seconds]
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_ASK, row)
         queue.ring_for_node()

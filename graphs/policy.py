@@ -27,9 +27,13 @@ class Retry(BaseModel):
 
 
 class OnUnknown(StrEnum):
-    """What becomes of a node when nobody knows whether its effect happened, and it must not simply be repeated."""
+    """What becomes of a node when nobody knows whether its effect happened, and it must not simply be repeated.
+
+    It fails, or a person is asked whether to run it again, or it is run again at its owner's risk.
+    """
 
     FAIL = "fail"
+    REVIEW = "review"
     RERUN = "rerun"
 
 

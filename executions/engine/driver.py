@@ -393,10 +393,16 @@ class Driver:
 
     def _decide_unknown(self, activation: Activation, why: str) -> None:
         """Nobody knows whether the activation had its effect, which must not happen twice: its policy decides."""
-        if activation.node.policy.on_unknown is OnUnknown.RERUN:
-            self._pause(activation, 0.0, retry=why, outputs=outputs_before(activation))
-        else:
-            self._journal.fail(activation, BlockError(UNKNOWN_OUTCOME.format(why)))
+        before = outputs_before(activation)
+        match activation.node.policy.on_unknown:
+            case OnUnknown.RERUN:
+                self._pause(activation, 0.0, retry=why, outputs=before)
+            case OnUnknown.REVIEW:
+                instructions = f"{why}. Whether it took effect is unknown: shall it run again with this input?"
+                question = AskForReview(activation.input_data, instructions, editable=False)
+                self._begin_to_ask(activation, question, retry=why, outputs=before)
+            case OnUnknown.FAIL:
+                self._journal.fail(activation, BlockError(UNKNOWN_OUTCOME.format(why)))
 
     # Waiting
 
@@ -407,11 +413,11 @@ class Driver:
         else:
             self._begin_to_ask(activation, suspension)
 
-    def _begin_to_ask(self, activation: Activation, question: Question, **marks: bool) -> None:
+    def _begin_to_ask(self, activation: Activation, question: Question, **marks: Any) -> None:
         self._journal.tell(activation)
         self._tasks[activation.id] = self._loop.create_task(self._ask(activation, question, **marks))
 
-    async def _ask(self, activation: Activation, question: Question, **marks: bool) -> None:
+    async def _ask(self, activation: Activation, question: Question, **marks: Any) -> None:
         try:
             wait = await self._surroundings.ask(self.claim, activation, question)
             self._mailbox.put(Called(activation, {**wait, **marks}))
@@ -442,7 +448,10 @@ class Driver:
         """Run on the activations whose wait is over."""
         for activation in self._waits.take_over(self._now()):
             self._journal.note(activation)
-            self._dispatch(activation)
+            if self._waits.is_rerun_refused(activation):
+                self._journal.fail(activation, BlockError(UNKNOWN_OUTCOME.format(activation.waits[-1]["retry"])))
+            else:
+                self._dispatch(activation)
 
     @property
     def _lingers(self) -> bool:

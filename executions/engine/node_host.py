@@ -296,7 +296,7 @@ class _Server:
         with other:
             command = [sys.executable, "-P", "-m", "executions.engine.node_server"]
             # In a session of its own: Ctrl-C is for this process, which lets go in order.
-            self._process = subprocess.Popen(command, stdin=other, start_new_session=True)  # noqa: S603  our own
+            self._process = subprocess.Popen(command, stdin=other.fileno(), start_new_session=True)  # noqa: S603  our own
         return self._requests
 
     def _end(self) -> None:

@@ -6,7 +6,8 @@ An activation's `waits` list all of it, the last one open while it waits. Each i
     {"until": time}                     a pause that the block asked for
     {"until": time, "retry": message}   a pause before the next attempt, after this failure
     {"child": id}                       the end of another run
-    {"review": id}                      the decision of a person; with "gate": true, whether the block may run at all
+    {"review": id}                      the decision of a person; with "gate": true, whether the block may run at all;
+                                        with "retry": message, whether it may run again after this
     {"task": id}                        the end of a turn of the block in a process of its own
 """
 
@@ -97,6 +98,11 @@ class Waits:
         """The decision whether the activation's block may run, or None when nobody was asked."""
         gates = (question_of(wait) for wait in activation.waits if "gate" in wait)
         return self._answers.get(next(gates, None) or "")
+
+    def is_rerun_refused(self, activation: Activation) -> bool:
+        """Whether a person was asked to let the block run again, and has just refused."""
+        wait = activation.waits[-1]
+        return "review" in wait and "retry" in wait and not self._answers[wait["review"]].approved
 
     def alarms(self) -> list[datetime]:
         """The times that are waited for."""

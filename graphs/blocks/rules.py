@@ -8,7 +8,15 @@ from pydantic.fields import FieldInfo
 
 from graphs.blocks.base import Block, Category, CredentialsPlaceholder, Effect, Example, Kind
 
-_DECLARED = {"id": str, "description": str, "categories": frozenset, "effect": Effect, "kind": Kind, "examples": tuple}
+_DECLARED = {
+    "id": str,
+    "description": str,
+    "categories": frozenset,
+    "effect": Effect,
+    "kind": Kind,
+    "isolated": bool,
+    "examples": tuple,
+}
 
 
 def violations(block: type[Block]) -> list[str]:
@@ -43,8 +51,6 @@ def _about_class(block: type[Block]) -> list[str]:
         wrong.append("its categories must be members of Category")
     if (block.effect is Effect.VERIFIABLE) != (block.was_done is not Block.was_done):
         wrong.append("was_done must be defined by blocks whose effect is VERIFIABLE, and only by them")
-    if not isinstance(block.isolated, bool):
-        wrong.append("isolated must be True or False")
     if not block.examples or not all(isinstance(example, Example) for example in block.examples):
         wrong.append("examples must hold at least one Example")
     return wrong

@@ -7,14 +7,17 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from pytest_django import Settings
 
 from accounts.models import User
 from executions import services
 from executions.engine.engine import Engine
+from executions.engine.node_host import NodeHost
 from executions.kinds import FINAL
 from executions.models import GraphExecution
 from tests.drawing import Drawn
 from tests.invariants import violations
+from tests.workers import ROOT
 
 Run = Callable[..., GraphExecution]
 
@@ -62,6 +65,22 @@ def another_engine(transactional_db: None) -> Iterator[Callable[..., Engine]]:
     yield make
     for engine in engines:
         engine.stop(grace=0)
+
+
+@pytest.fixture
+def quick(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody hears the doorbells of these tests, and new processes look for packages where their environment says."""
+    settings.SWEEP_SECONDS = 0.2
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "packages"))
+
+
+@pytest.fixture
+def host(quick: None, transactional_db: None) -> Iterator[NodeHost]:
+    """A host that runs isolated blocks until the test is over."""
+    host = NodeHost()
+    host.start()
+    yield host
+    host.stop(grace=0)
 
 
 def ended(run_id: UUID, timeout: float = 10) -> GraphExecution:

@@ -1,14 +1,12 @@
 """Blocks in processes of their own: what they give, whom they cannot hurt, and what becomes of them."""
 
 import os
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection
-from pytest_django import Settings
 
 from accounts.models import User
 from executions import node_tasks, services
@@ -21,31 +19,9 @@ from tests.drawing import Drawn, block_id, draw
 from tests.executions.conftest import Run, ended, eventually
 from tests.executions.test_engine import output, outputs
 from tests.waiting import wait_until
-from tests.workers import ROOT, worker
+from tests.workers import worker
 
-
-@pytest.fixture(autouse=True)
-def quick(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody hears the doorbells of these tests; and new processes look for packages where their environment says."""
-    settings.SWEEP_SECONDS = 0.2
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "packages"))
-
-
-@pytest.fixture
-def host(transactional_db: None) -> Iterator[NodeHost]:
-    """A host that runs isolated blocks until the test is over."""
-    host = NodeHost()
-    host.start()
-    yield host
-    host.stop(grace=0)
-
-
-@pytest.fixture
-def hold(tmp_path: Path) -> Path:
-    """A file that keeps a probe from going on."""
-    path = tmp_path / "hold"
-    path.touch()
-    return path
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture
@@ -191,7 +167,9 @@ def test_a_run_that_is_stopped_ends_the_processes_of_its_blocks(
     eventually(lambda: not is_alive(log), 3)
     assert ended(run.pk).status == "TERMINATED"
     assert NodeTask.objects.get().ended_at is None
-    eventually(lambda: node_tasks.forget() or not NodeTask.objects.exists())
+    eventually(lambda: NodeTask.objects.get().lease_until is None)
+    node_tasks.forget()
+    assert not NodeTask.objects.exists()
 
 
 def test_a_run_whose_block_runs_apart_holds_no_worker(owner: User, engine: Engine, hold: Path, host: NodeHost) -> None:
