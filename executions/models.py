@@ -207,7 +207,7 @@ class NodeExecution(models.Model):
     A pure node's row appears finished. `output_count` outputs are stored, of which the first `handed_on` have
     reached the nodes behind. `input_blobs` maps the pins whose values are large to the hashes of their blobs; of these
     `input_data` holds previews. `waits` lists what the block waited for so far, the last one still open while WAITING:
-    `{"until": time}` or `{"child": run id}`.
+    `{"until": time}`, or the id of a called run, a review or a task; `executions.engine.waits` tells it all.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
