@@ -31,6 +31,7 @@ def run_node() -> None:
 def _engine() -> Engine:
     engine = Engine()
     engine.start()
+    engine.watch()
     return engine
 
 

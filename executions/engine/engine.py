@@ -37,6 +37,7 @@ from executions.engine.state import Activation
 from executions.engine.store import Store
 from executions.engine.sweeps import Sweeps
 from executions.engine.waits import Wait
+from executions.engine.watchdog import Watchdog
 from executions.errors import Fenced
 from executions.node_tasks import Ending
 from graphs.blocks.registry import BLOCKS
@@ -74,6 +75,10 @@ class Engine:
     def start(self) -> None:
         """Begin to drive runs, without waiting for Postgres to answer."""
         self._thread.start()
+
+    def watch(self) -> None:
+        """End the whole process when the engine hangs for as long as its leases hold."""
+        Watchdog(self._loop, self._thread, settings.LEASE_SECONDS).start()
 
     def ring(self, run_ids: Iterable[UUID]) -> None:
         """These runs may have something to do."""

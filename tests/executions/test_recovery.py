@@ -22,12 +22,14 @@ from executions.engine.rows import Claim
 from executions.engine.state import Activation
 from executions.engine.store import Store
 from executions.engine.waits import Wait
+from executions.engine.watchdog import EXIT_CODE
 from executions.errors import Fenced
 from executions.kinds import Status
 from executions.models import Event, GraphExecution, NodeExecution
 from tests.drawing import Drawn, draw
 from tests.executions.conftest import ended, eventually
 from tests.executions.test_engine import calling, child, kinds, output, outputs
+from tests.workers import worker
 
 
 def start(graph: Drawn, owner: User) -> GraphExecution:
@@ -380,3 +382,20 @@ def test_a_run_started_while_the_broker_is_away_is_run(owner: User, engine: Engi
     graph = draw(owner, {"one": ("StoreValue", {"input": 1})})
     run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={})
     assert ended(run.pk).status == Status.COMPLETED
+
+
+def test_a_block_that_hangs_ends_its_process_and_not_the_runs_beside_it(owner: User, tmp_path: Path) -> None:
+    hanging = start(draw(owner, {"hang": ("ProbePure", {"value": 1, "seconds": 600})}), owner)
+    with worker(tmp_path / "first.log", TASKLOOM_LEASE_SECONDS="2", TASKLOOM_SWEEP_SECONDS="1") as process:
+        assert process.wait(30) == EXIT_CODE
+    log = (tmp_path / "first.log").read_text()
+    assert "The engine hangs" in log
+    assert "taskloom_probe" in log
+    assert GraphExecution.objects.get(pk=hanging.pk).claims_without_progress == 1
+    beside = start(
+        draw(owner, {"one": ("StoreValue", {"input": 1}), "out": output()}, ["one.output -> out.value"]), owner
+    )
+    services.stop_run(hanging.pk)
+    with worker(tmp_path / "second.log"):
+        assert outputs(ended(beside.pk, 30)) == {"out": [1]}
+        assert ended(hanging.pk, 30).status == Status.TERMINATED
