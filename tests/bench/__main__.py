@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ GROWTH = "growth"
 def main() -> None:
     """Start Postgres and Valkey durably, measure what was asked for, and print a table for each group."""
     options = _options()
+    # However it is ended, what it started is stopped in order and its data removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="taskloom-bench-") as folder:
         home = Path(folder).resolve()
         _point_at(home)

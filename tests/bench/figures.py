@@ -96,10 +96,11 @@ class Section:
 
     def markdown(self) -> str:
         """It as a table for the docs."""
-        rows = [
-            (line.what, line.how, line.cell(), *(_beside(line.checks, part) for part in ("ratio", "target", "met")))
-            for line in self.lines
-        ]
+        rows, before = [], ""
+        for line in self.lines:
+            beside = (_beside(line.checks, part) for part in ("ratio", "target", "met"))
+            rows.append((line.what if line.what != before else "", line.how, line.cell(), *beside))
+            before = line.what
         head = ("what", "how", "median (least to most)", "ratio", "target", "met")
         table = "\n".join(f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows))
         return "\n\n".join([f"## {self.title}", table, *self.notes]) + "\n"

@@ -30,11 +30,14 @@ def measure() -> Section:
             graph = taskloom.graphs.chain(5)
             _many(taskloom, WARM_UP)
             before = _proportional(worker)
-            _many(taskloom, RUNS)
-            grown = (_proportional(worker) - before) / MB
-        what = f"{RUNS:,} runs of {len(graph.nodes)} nodes"
+            _many(taskloom, RUNS // 2)
+            half_way = _proportional(worker)
+            _many(taskloom, RUNS // 2)
+            after = _proportional(worker)
+        what, grown = f"{RUNS:,} runs of {len(graph.nodes)} nodes", (after - before) / MB
         section.lines.append(Line(what, f"after {WARM_UP} to warm up", "MB", [before / MB]))
         section.lines.append(Line(what, "growth", "MB", [grown], [Check(grown, "MB", FLAT)]))
+        section.lines.append(Line(what, f"of it in the last {RUNS // 2:,}", "MB", [(after - half_way) / MB]))
     with running(workers=1, web=False) as installation:
         with _Client() as taskloom:
             (worker,) = installation.workers
