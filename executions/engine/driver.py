@@ -7,66 +7,42 @@ database or a lost lease, makes the driver drop everything: the rows say where a
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel
 
 from core.errors import DomainError
-from executions.engine.answers import Question, RunApart
-from executions.engine.batch import Batch
+from executions.engine.answers import Question
+from executions.engine.beside import Beside
 from executions.engine.emissions import explain
 from executions.engine.history import restore
 from executions.engine.journal import Journal
+from executions.engine.mailbox import Broken, Called, Emitted, Ended, Mailbox, Poked
 from executions.engine.plan import Plan
 from executions.engine.rehearsal import is_rehearsed, rehearse
 from executions.engine.rows import Claim, Committed
-from executions.engine.runner import Broken, Called, Emitted, Ended, Mailbox, Poked, hand_over, run_block, was_done
 from executions.engine.state import Activation, RunState
 from executions.engine.store import Store
+from executions.engine.surroundings import Surroundings
 from executions.engine.waits import Wait, Waits, outputs_before
 from executions.errors import OverLimit
 from executions.kinds import PARKED, EventKind, NodeStatus, Status
-from executions.node_tasks import Ending
 from graphs.blocks.base import AskForReview, BlockError, Context, Effect, Sleep, Suspension
-from graphs.blocks.inputs import prepare
 from graphs.policy import OnUnknown
 
 MAX_DELAY = 0.05
 STREAM_DELAY = 0.02
-MAX_TASKS = 128
 MAX_BACKLOG = 256
 MAX_CLAIMS = 5
 PARK_AFTER = 1.0
 # Of many blocks that run apart another may end soon, and to park and be claimed again costs more than to wait for it.
 LINGER = 0.25
 _END = object()
-REJECTED = "A person rejected this"
 LOST = "The worker was lost while this ran"
 UNKNOWN_OUTCOME = "{}: whether it took effect is unknown, so it was not repeated"
-
-
-class Surroundings(Protocol):
-    """What a driver needs of the engine around it."""
-
-    @property
-    def threads(self) -> Executor:
-        """Where plain generators run that do more than compute."""
-
-    async def ask(self, claim: Claim, activation: Activation, question: Question) -> Wait:
-        """Ask something outside of the run, or find that it was asked before; returns the wait for the answer."""
-
-    async def ending_of(self, task_id: str) -> Ending | None:
-        """How a block ended that ran apart, or None if nobody knows any more."""
-
-    async def answers(self, waits: Sequence[Wait]) -> Mapping[str, Any]:
-        """The answers that are there by now, by the id of what was asked."""
-
-    def announce(self, claim: Claim, committed: Committed, batch: Batch) -> None:
-        """Something was committed."""
 
 
 class Driver:
@@ -92,11 +68,9 @@ class Driver:
         self._in_place: list[tuple[Activation, Iterator[Any]]] = []
         self._queued: deque[Activation] = deque()
         self._admitted: list[tuple[Activation, BaseModel]] = []
-        self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._waits = Waits()
+        self._beside = Beside(claim, self._waits, self._mailbox, surroundings)
         self._skipped = frozenset(map(UUID, claim.nodes_to_skip))
-        # Of these the last attempt was lost, and their blocks can find out whether it had its effect.
-        self._in_doubt: set[UUID] = set()
         self._lingers_until = 0.0
         self._room_owed = 0
 
@@ -136,7 +110,7 @@ class Driver:
         except OverLimit as limit:
             await self._break_off(Status.FAILED, limit.kind, limit.message)
         finally:
-            await self._abandon_tasks()
+            await self._beside.abandon()
 
     async def _step(self) -> bool:
         """One round; true when the run is not ours any more."""
@@ -145,13 +119,13 @@ class Driver:
             return True
         if self.claim.deadline_at is not None and self._now() >= self.claim.deadline_at:
             raise OverLimit("deadline_exceeded", "The run did not end by its deadline")
-        if self._drain_until is not None and (not self._tasks or self._loop.time() >= self._drain_until):
+        if self._drain_until is not None and (not self._beside or self._loop.time() >= self._drain_until):
             await self._release()
             return True
         await self._work()
-        if self._is_ending and not self._tasks:
+        if self._is_ending and not self._beside:
             return False
-        if self._tasks or self._admitted or self._wakes_soon():
+        if self._beside or self._admitted or self._wakes_soon():
             if self._admitted or (len(self._journal) and not self._may_linger()):
                 await self._flush()
             await self._listen()
@@ -195,7 +169,7 @@ class Driver:
                 self._decide_unknown(activation, LOST)
                 return
             if effect is Effect.VERIFIABLE:
-                self._in_doubt.add(activation.id)
+                self._beside.doubt(activation)
             activation.attempt += 1
         activation.skip = activation.output_count - outputs_before(activation)
         self._dispatch(activation)
@@ -232,7 +206,7 @@ class Driver:
 
     def _may_linger(self) -> bool:
         """Whether more is likely to come soon that can share the commit."""
-        return bool(self._tasks) and self._loop.time() - self._flushed_at < STREAM_DELAY
+        return bool(self._beside) and self._loop.time() - self._flushed_at < STREAM_DELAY
 
     def _dispatch(self, activation: Activation) -> None:
         block = activation.node.block
@@ -249,7 +223,7 @@ class Driver:
 
     def _run_in_place(self, activation: Activation, run: Callable[[BaseModel], Any]) -> None:
         self._journal.begin(activation)
-        block_input = self._prepare(activation)
+        block_input = self._journal.prepare(activation, self._waits.permission_of(activation))
         if block_input is not None:
             self._in_place.append((activation, run(block_input)))
 
@@ -260,31 +234,9 @@ class Driver:
     def _ask_first(self, activation: Activation) -> None:
         """A sensitive block: a person decides whether it runs, and with what input."""
         self._journal.begin(activation)
-        if self._prepare(activation) is not None:
+        if self._journal.prepare(activation, self._waits.permission_of(activation)) is not None:
             question = AskForReview(activation.input_data, f"May {activation.node.block.name} run with this input?")
             self._begin_to_ask(activation, question, gate=True)
-
-    def _prepare(self, activation: Activation) -> BaseModel | None:
-        """The block's input, or None when the values do not fit, which fails the activation."""
-        try:
-            given = activation.input_data
-            return prepare(
-                activation.node.block,
-                self._permitted(activation, self._journal.assemble(activation) if given is None else given),
-            )
-        except (BlockError, DomainError) as error:
-            self._journal.fail(activation, error)
-            return None
-
-    def _permitted(self, activation: Activation, data: dict[str, Any]) -> dict[str, Any]:
-        """The input as the person left it who was asked; raises `BlockError` when they refused."""
-        decision = self._waits.permission_of(activation)
-        if decision is None:
-            return data
-        if not decision.approved:
-            raise BlockError(": ".join(filter(None, [REJECTED, decision.message])))
-        activation.input_data = decision.data
-        return activation.input_data
 
     def _advance(self) -> None:
         """Let the last block that runs in place go on, until it ends or what it gave is enough for now."""
@@ -320,10 +272,10 @@ class Driver:
 
     def _admit(self) -> bool:
         """Record the intents of as many queued activations as may run now; whether something became ready by it."""
-        while self._queued and len(self._tasks) + len(self._admitted) - self._mailbox.blocked < MAX_TASKS:
+        while self._queued and self._beside.has_room(len(self._admitted)):
             activation = self._queued.popleft()
             self._journal.begin(activation)
-            block_input = self._prepare(activation)
+            block_input = self._journal.prepare(activation, self._waits.permission_of(activation))
             if block_input is not None:
                 self._journal.tell(activation)
                 self._admitted.append((activation, block_input))
@@ -344,7 +296,7 @@ class Driver:
                     emissions += 1
                     is_current = not activation.is_closed and attempt == activation.attempt
                     if is_current and not self._accept(activation, emission):
-                        self._tasks[activation.id].cancel()
+                        self._beside.cancel(activation)
                 case Called() | Ended():
                     await self._settle(message)
         self._room_owed += emissions
@@ -365,7 +317,7 @@ class Driver:
 
     async def _settle(self, message: Ended | Called) -> None:
         activation = message.activation
-        self._tasks.pop(activation.id, None)
+        self._beside.settle(activation)
         if activation.is_closed:
             return
         if isinstance(message, Called):
@@ -415,17 +367,7 @@ class Driver:
 
     def _begin_to_ask(self, activation: Activation, question: Question, **marks: Any) -> None:
         self._journal.tell(activation)
-        self._tasks[activation.id] = self._loop.create_task(self._ask(activation, question, **marks))
-
-    async def _ask(self, activation: Activation, question: Question, **marks: Any) -> None:
-        try:
-            wait = await self._surroundings.ask(self.claim, activation, question)
-            self._mailbox.put(Called(activation, {**wait, **marks}))
-        except DomainError as error:
-            self._mailbox.put(Ended(activation, error=error))
-        # Not the block's failure: the driver gives the run up, and whoever claims it next asks again.
-        except Exception as error:
-            self._mailbox.put(Broken(error))
+        self._beside.ask(activation, question, **marks)
 
     def _pause(self, activation: Activation, seconds: float, **why: Any) -> None:
         until = self._now() + timedelta(seconds=seconds)
@@ -487,25 +429,19 @@ class Driver:
 
     async def _release(self) -> None:
         """Hand the run to whoever claims it next; what is still under way will be run again."""
-        await self._abandon_tasks()
+        await self._beside.abandon()
         self._admitted.clear()
         self._journal.batch.status = Status.QUEUED
         await self._flush()
 
     async def _break_off(self, status: Status, error_code: str = "", error: str = "") -> None:
         """End the run before its time, and what is under way in it."""
-        await self._abandon_tasks()
+        await self._beside.abandon()
         self._admitted.clear()
         self._in_place.clear()
         self._journal.terminate_open()
         self._journal.batch.end(status, error_code, error)
         await self._flush()
-
-    async def _abandon_tasks(self) -> None:
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        self._tasks.clear()
 
     # Committing
 
@@ -520,32 +456,8 @@ class Driver:
         self.see(committed.wakes, cancelled=committed.cancelled)
         admitted, self._admitted = self._admitted, []
         for activation, block_input in admitted:
-            self._tasks[activation.id] = self._loop.create_task(self._run(activation, block_input))
+            self._beside.run(activation, block_input, self._context(activation))
         return committed
-
-    async def _run(self, activation: Activation, block_input: BaseModel) -> None:
-        """Run a block whose intent is committed, here or apart; what comes of it arrives as messages."""
-        context = self._context(activation)
-        try:
-            task_id = self._waits.task_of(activation)
-            ending = await self._surroundings.ending_of(task_id) if task_id is not None else None
-        # Not the block's failure: the driver gives the run up, and whoever claims it next looks again.
-        except Exception as error:
-            self._mailbox.put(Broken(error))
-            return
-        is_lost = ending is not None and ending.is_lost
-        if activation.id in self._in_doubt or (is_lost and activation.node.block.effect is Effect.VERIFIABLE):
-            self._in_doubt.discard(activation.id)
-            if await was_done(activation, block_input, context, self._mailbox):
-                return
-            ending = None
-        if ending is not None:
-            await hand_over(activation, ending, self._mailbox)
-        elif activation.node.is_isolated:
-            decision = self._waits.permission_of(activation)
-            await self._ask(activation, RunApart(context, None if decision is None else decision.data))
-        else:
-            await run_block(activation, block_input, context, self._mailbox, self._surroundings.threads)
 
     def _now(self) -> datetime:
         """The time by the database's clock."""

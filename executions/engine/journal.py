@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from pydantic import BaseModel
 
 from core.errors import DomainError
 from executions.engine.assembly import input_of
@@ -23,11 +24,12 @@ from executions.engine.store import Store
 from executions.engine.values import Stored, plain, store, store_input
 from executions.errors import OverLimit
 from executions.kinds import EventKind, NodeStatus
-from graphs.blocks.base import BlockError
-from graphs.blocks.inputs import check_output
+from graphs.blocks.base import BlockError, Decision
+from graphs.blocks.inputs import check_output, prepare
 
 log = logging.getLogger(__name__)
 
+REJECTED = "A person rejected this"
 # What one commit may hold before it is due.
 _MAX_ROWS = 4000
 _MAX_BYTES = 4 * 1024 * 1024
@@ -73,29 +75,26 @@ class Journal:
             self._open[activation.id] = activation
             self._state.begin(activation)
 
+    def prepare(self, activation: Activation, permission: Decision | None) -> BaseModel | None:
+        """What the activation's block is given, as the person left it who was asked for `permission`.
+
+        None when the values do not fit, or the person refused: then the activation has failed.
+        """
+        try:
+            data = self._assemble(activation) if activation.input_data is None else activation.input_data
+            if permission is not None:
+                data = activation.input_data = _permitted(permission)
+            return prepare(activation.node.block, data)
+        except (BlockError, DomainError) as error:
+            self.fail(activation, error)
+            return None
+
     def skip(self, activation: Activation) -> None:
         """The activation ends well without its block: it is left out of this run."""
         self.begin(activation)
         with suppress(BlockError, DomainError):
-            self.assemble(activation)
+            self._assemble(activation)
         self.complete(activation)
-
-    def assemble(self, activation: Activation) -> dict[str, Any]:
-        """Put together what the activation's block is given, and record it.
-
-        Raises `BlockError` or `DomainError` when that cannot be; then what arrived is recorded, if it can be stored.
-        """
-        try:
-            activation.input_data = input_of(activation, self._claim.inputs, self._claim.nodes_input_masks)
-        except BlockError:
-            activation.input_data = plain(activation.values)
-            raise
-        finally:
-            stored = store_input(activation.input_data or {}, activation.values, settings.VALUE_BYTES)
-            activation.stored_input = stored
-            self._keep(stored.blobs)
-            self.batch.size += len(stored.encoded)
-        return activation.input_data
 
     def accept(self, activation: Activation, emission: Any) -> None:
         """Record what a block yielded; raises `BlockError` or `DomainError` when it cannot be taken."""
@@ -157,6 +156,23 @@ class Journal:
         self._known.update(batch.blobs)
         return committed, batch
 
+    def _assemble(self, activation: Activation) -> dict[str, Any]:
+        """Put together what the activation's block is given, and record it.
+
+        Raises `BlockError` or `DomainError` when that cannot be; then what arrived is recorded, if it can be stored.
+        """
+        try:
+            activation.input_data = input_of(activation, self._claim.inputs, self._claim.nodes_input_masks)
+        except BlockError:
+            activation.input_data = plain(activation.values)
+            raise
+        finally:
+            stored = store_input(activation.input_data or {}, activation.values, settings.VALUE_BYTES)
+            activation.stored_input = stored
+            self._keep(stored.blobs)
+            self.batch.size += len(stored.encoded)
+        return activation.input_data
+
     def _give(self, activation: Activation, pin: str, stored: Stored) -> None:
         output = Output(activation.output_count, pin, stored)
         if stored.large is not None:
@@ -178,3 +194,10 @@ class Journal:
         self.batch.finish(activation)
         for moved in self._state.close(activation):
             self.batch.note(moved)
+
+
+def _permitted(permission: Decision) -> Any:
+    """The input as the person left it; raises `BlockError` when they refused."""
+    if not permission.approved:
+        raise BlockError(": ".join(filter(None, [REJECTED, permission.message])))
+    return permission.data

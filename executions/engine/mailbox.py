@@ -1,0 +1,96 @@
+"""What drivers are told: messages from the blocks that run beside them, and from the engine."""
+
+import asyncio
+from dataclasses import dataclass
+
+from executions.engine.state import Activation
+from executions.engine.waits import Wait
+from graphs.blocks.base import Emission, Suspension
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """A block yielded something. A thread that was given up may still do so: its `attempt` is over."""
+
+    activation: Activation
+    emission: Emission
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A block returned, raised `error`, or wants to wait for `suspension`.
+
+    With `is_unknown`, nobody knows whether it had its effect; `error` says why.
+    """
+
+    activation: Activation
+    error: BaseException | None = None
+    suspension: Suspension | None = None
+    is_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What a block asked for was asked, and its activation waits from now on."""
+
+    activation: Activation
+    wait: Wait
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """Something that the driver needs does not work."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Poked:
+    """Something happened to the run from outside."""
+
+
+Message = Emitted | Ended | Called | Broken | Poked
+
+
+class Mailbox:
+    """Messages to one driver. A block may run ahead by a few emissions; then it waits until the driver has room."""
+
+    def __init__(self, credit: int = 64) -> None:
+        self._queue: asyncio.Queue[Message] = asyncio.Queue()
+        self._credit = asyncio.Semaphore(credit)
+        self.blocked = 0
+
+    def put(self, message: Message) -> None:
+        """Add a message that never has to wait."""
+        self._queue.put_nowait(message)
+
+    async def put_emission(self, message: Emitted) -> None:
+        """Add an emission once there is room for it."""
+        self.blocked += 1
+        try:
+            await self._credit.acquire()
+        finally:
+            self.blocked -= 1
+        self._queue.put_nowait(message)
+
+    @property
+    def has_mail(self) -> bool:
+        """Whether there are messages that nobody has taken."""
+        return not self._queue.empty()
+
+    def give_room(self, emissions: int) -> None:
+        """As many emissions were taken up: others may follow."""
+        for _ in range(emissions):
+            self._credit.release()
+
+    async def take(self, timeout: float | None) -> list[Message]:
+        """All messages there are, waiting up to `timeout` seconds for the first."""
+        try:
+            async with asyncio.timeout(timeout):
+                messages = [await self._queue.get()]
+        except TimeoutError:
+            return []
+        while not self._queue.empty():
+            messages.append(self._queue.get_nowait())
+        return messages
