@@ -2,6 +2,7 @@
 
 import os
 
+from config import env
 from config.embedded import paths
 from config.settings import *  # noqa: F403  these are those settings
 from config.settings import CHANNEL_LAYERS, TASKLOOM_HOME
@@ -11,7 +12,9 @@ _number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw-1").removeprefix("gw")) 
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 REDIS_URL = paths.redis_url(TASKLOOM_HOME).replace("db=0", f"db={_number}")
-CELERY_BROKER_URL = paths.broker_url(REDIS_URL).replace("virtual_host=0", f"virtual_host={_number}")
+CELERY_BROKER_URL = env.text("CELERY_BROKER_URL") or paths.broker_url(REDIS_URL).replace(
+    "virtual_host=0", f"virtual_host={_number}"
+)
 # Publishing knows no databases, so the prefix keeps the workers apart.
 CHANNEL_LAYERS = {
     "default": {

@@ -35,8 +35,8 @@ UPDATE executions_graphexecution AS c SET
     queued_at = CASE WHEN c.status IN ('WAITING', 'REVIEW') THEN clock_timestamp() ELSE c.queued_at END,
     wake_at = NULL
 FROM executions_graphexecution AS p
-WHERE c.parent_id = p.id AND c.status IN ('QUEUED', 'RUNNING', 'WAITING', 'REVIEW') AND c.cancel_requested_at IS NULL
-    AND p.status IN ('COMPLETED', 'FAILED', 'TERMINATED')
+WHERE c.parent_id = p.id AND c.parent_id IS NOT NULL AND c.cancel_requested_at IS NULL
+    AND c.status IN ('QUEUED', 'RUNNING', 'WAITING', 'REVIEW') AND p.status IN ('COMPLETED', 'FAILED', 'TERMINATED')
 """
 
 # From pair to pair by the index: what lies between them is not read.

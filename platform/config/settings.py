@@ -127,6 +127,7 @@ CELERY_TASK_ROUTES = {"executions.ring": {"queue": "runs"}, "executions.run_node
 CELERY_WORKER_POOL = "solo"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 64
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_TIMEOUT = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # No doorbell takes long or is acknowledged late, so nothing is cancelled; Celery warns when this is left to it.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
