@@ -60,6 +60,14 @@ def channel(url: str) -> Iterator[amqp.Channel]:
         yield connection.channel()
 
 
+def waiting_in(url: str, queue: str) -> int:
+    """How many messages wait in a queue that is there."""
+    with channel(url) as broker:
+        declared = broker.queue_declare(queue, passive=True)
+        assert declared is not None
+        return int(declared[1])
+
+
 @contextmanager
 def _process(command: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
     with log.open("ab") as output:

@@ -166,7 +166,11 @@ class Engine:
         self._drivers[claim.run_id] = driver
         if self._stopping.is_set():
             driver.drain(0)
-        await driver.drive()
+        try:
+            await driver.drive()
+        except UnknownBlock as error:
+            # A graph that this run called has it.
+            await self._refuse(claim, error)
 
     async def _refuse(self, claim: Claim, error: DomainError) -> None:
         """Leave a run to processes that know its blocks, or end it when nobody took it for long."""

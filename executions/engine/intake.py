@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from psycopg import OperationalError
+from psycopg import Error
 
 from executions.engine.backlog import Backlog
 from executions.engine.sweeps import Found, Sweeps
@@ -94,7 +94,7 @@ class Intake:
             try:
                 await self._sort()
                 await self._look_for_crowded()
-            except OperationalError as error:
+            except Error as error:
                 log.warning("Runs that wait could not be looked at: %s", error)
             while self._room > 0 and (run_id := self._backlog.pop()) is not None:
                 self._begin(run_id)
@@ -112,7 +112,7 @@ class Intake:
                 limit = max(self._room, LOOK_WHEN_FULL)
                 found = await self._sweeps.lapsed(self._held(), limit)
                 found += await self._sweeps.queued(self._held(), limit, patience=settings.SWEEP_SECONDS / 2)
-            except OperationalError as error:
+            except Error as error:
                 log.warning("The sweep failed: %s", error)
                 continue
             self._put(found)

@@ -14,7 +14,7 @@ from executions.models import GraphExecution
 from tests.drawing import Drawn, draw
 from tests.executions.test_engine import output, outputs
 from tests.invariants import violations
-from tests.rabbitmq import SERVER, channel, rabbitmq
+from tests.rabbitmq import SERVER, channel, rabbitmq, waiting_in
 from tests.waiting import wait_until
 from tests.workers import ROOT, environment, worker
 
@@ -97,8 +97,7 @@ def test_doorbells_ring_by_rabbitmq(empty: str, owner: User, tmp_path: Path) -> 
 
 def test_doorbells_wait_in_rabbitmq_for_a_worker(empty: str, owner: User, tmp_path: Path) -> None:
     run_ids = begin(empty, chain(owner), owner, 10)
-    with channel(empty) as broker:
-        assert broker.queue_declare("runs", passive=True).message_count == 10
+    assert waiting_in(empty, "runs") == 10
     with worker(tmp_path / "worker.log", CELERY_BROKER_URL=empty, TASKLOOM_SWEEP_SECONDS="600"):
         assert all_give(run_ids, 4.0)
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db.models import F
@@ -26,7 +27,7 @@ from graphs.models import Node
 from tests.drawing import Drawn, draw
 from tests.executions.conftest import ended, eventually
 from tests.executions.test_engine import kinds, output, outputs
-from tests.executions.test_recovery import lapse, start
+from tests.executions.test_recovery import Forgetful, a_call, lapse, start
 
 
 class Lacking(Engine):
@@ -35,6 +36,18 @@ class Lacking(Engine):
     async def plan(self, graph_id: Any, version: int) -> Plan:
         """Know none of the graphs."""
         raise UnknownBlock("There is no block 'new'", block_id="new")
+
+
+class LackingOne(Engine):
+    """An engine without a block of one graph."""
+
+    lacks: UUID
+
+    async def plan(self, graph_id: Any, version: int) -> Plan:
+        """Not know that graph."""
+        if graph_id == self.lacks:
+            raise UnknownBlock("There is no block 'new'", block_id="new")
+        return await super().plan(graph_id, version)
 
 
 class Failing(Engine):
@@ -189,6 +202,24 @@ def test_what_was_under_way_in_a_run_that_cannot_be_driven_ends_with_it(
     assert (done.status, done.error_code, done.node_count) == (Status.FAILED, code, 1)
     assert kinds(done)[-2:] == ["node.terminated", "run.failed"]
     assert NodeExecution.objects.get(run=run.pk).status == "TERMINATED"
+
+
+def test_a_run_that_called_a_graph_with_an_unknown_block_is_left_to_others(
+    owner: User, another_engine: Callable[..., Engine], settings: Settings
+) -> None:
+    settings.SWEEP_SECONDS = 0.2
+    run = start(a_call(owner), owner)
+    another_engine(Forgetful).ring([run.pk])
+    eventually(lambda: GraphExecution.objects.filter(parent=run.pk, status=Status.COMPLETED).exists())
+    eventually(lambda: NodeExecution.objects.filter(run=run.pk, status="RUNNING").exists())
+    lapse(run)
+    lacking = another_engine(LackingOne)
+    lacking.lacks = GraphExecution.objects.get(parent=run.pk).graph_id
+    lacking.ring([run.pk])
+    eventually(lambda: GraphExecution.objects.filter(pk=run.pk, left_since__isnull=False).exists())
+    knowing = another_engine()
+    done = ended(run.pk)
+    assert (outputs(done), done.lease_owner) == ({"out": [2.0]}, knowing.owner)
 
 
 def test_a_run_that_was_taken_over_is_not_given_up(owner: User) -> None:
