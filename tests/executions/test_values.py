@@ -249,7 +249,7 @@ def test_a_value_that_is_stored_again_while_it_is_forgotten_stays(owner: User, r
     blob = Blob.objects.get()
     GraphExecution.objects.filter(pk=gone.pk).delete()
     age()
-    arguments = {"run": fresh.pk, "fence": 1, "hashes": [blob.hash], "encoded": [bytes(blob.encoded)]}
+    arguments = {"run": fresh.pk, "fence": 1, "owner": "", "hashes": [blob.hash], "encoded": [bytes(blob.encoded)]}
     found: list[Any] = []
     with transaction.atomic():
         psycopg.Cursor(connection.connection).execute(store._STORE_BLOBS, arguments)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import pytest
@@ -41,7 +41,7 @@ class Lacking(Engine):
 class LackingOne(Engine):
     """An engine without a block of one graph."""
 
-    lacks: UUID
+    lacks: ClassVar[UUID]
 
     async def plan(self, graph_id: Any, version: int) -> Plan:
         """Not know that graph."""
@@ -213,8 +213,8 @@ def test_a_run_that_called_a_graph_with_an_unknown_block_is_left_to_others(
     eventually(lambda: GraphExecution.objects.filter(parent=run.pk, status=Status.COMPLETED).exists())
     eventually(lambda: NodeExecution.objects.filter(run=run.pk, status="RUNNING").exists())
     lapse(run)
+    LackingOne.lacks = GraphExecution.objects.get(parent=run.pk).graph_id
     lacking = another_engine(LackingOne)
-    lacking.lacks = GraphExecution.objects.get(parent=run.pk).graph_id
     lacking.ring([run.pk])
     eventually(lambda: GraphExecution.objects.filter(pk=run.pk, left_since__isnull=False).exists())
     knowing = another_engine()
