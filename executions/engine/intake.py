@@ -108,9 +108,9 @@ class Intake:
             try:
                 failpoint("sweep.before")
                 await self._sweeps.cancel_orphans()
-                await self._sweeps.wake_due()
                 limit = max(self._room, LOOK_WHEN_FULL)
-                found = await self._sweeps.lapsed(self._held(), limit)
+                found = await self._sweeps.wake_due()
+                found += await self._sweeps.lapsed(self._held(), limit)
                 found += await self._sweeps.queued(self._held(), limit, patience=settings.SWEEP_SECONDS / 2)
             except Error as error:
                 log.warning("The sweep failed: %s", error)

@@ -26,6 +26,7 @@ UPDATE executions_graphexecution SET status = 'QUEUED', queued_at = clock_timest
 WHERE id IN (
     SELECT id FROM executions_graphexecution WHERE status IN ('WAITING', 'REVIEW') AND wake_at <= clock_timestamp()
     ORDER BY wake_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+RETURNING id, user_id
 """
 
 _CANCEL_ORPHANS = """
@@ -126,9 +127,9 @@ class Sweeps:
         self._store = store
         self._after = _START
 
-    async def wake_due(self) -> None:
-        """Queue the parked runs whose time has come."""
-        await self._store.execute(_WAKE_DUE, {"limit": MAX_WOKEN})
+    async def wake_due(self) -> list[Found]:
+        """Queue parked runs whose time has come; returns them."""
+        return [Found(row["id"], row["user_id"]) for row in await self._store.all(_WAKE_DUE, {"limit": MAX_WOKEN})]
 
     async def cancel_orphans(self) -> None:
         """Ask runs to stop whose parent has ended."""
