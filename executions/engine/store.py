@@ -120,9 +120,6 @@ SELECT status, head_seq, wakes, cancelled, (SELECT id FROM parent) AS woken,
 FROM own
 """
 
-# psycopg parses longer statements than 4096 characters anew each time.
-_COMMIT = " ".join(_COMMIT.split())
-
 # Before the commit that names them. When that never comes, what was stored goes with the run.
 _STORE_BLOBS = """
 WITH own AS (

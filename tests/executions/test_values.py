@@ -269,8 +269,3 @@ def test_a_value_that_is_stored_again_while_it_is_forgotten_stays(owner: User, r
     assert list(BlobUse.objects.values_list("run_id", "hash")) == [(fresh.pk, blob.hash)]
     age()
     assert forget_blobs() == (0, 0)
-
-
-def test_the_commit_is_a_statement_that_the_driver_keeps_prepared() -> None:
-    assert len(store._COMMIT) < 4096
-    assert len(store._STORE_BLOBS) < 4096
