@@ -50,6 +50,8 @@ def cells(stages: Iterable[str], actions: Iterable[str], shapes: Iterable[str]) 
 
 
 def _occurs(cell: Cell) -> bool:
+    if (cell.stage == "task") != (cell.shape == "isolated"):
+        return False
     # Whoever rings has committed and is done with Postgres; a timer's effects are too short to be interrupted surely.
     if (cell.stage, cell.action) == ("ring", "drop_db") or (cell.stage, cell.shape) == ("release", "timer"):
         return False
@@ -74,7 +76,8 @@ class Trial:
                 cwd=ROOT,
                 env=environment(
                     TASKLOOM_FAILPOINTS=f"{cell.point}={cell.action}",
-                    TASKLOOM_LEASE_SECONDS="2",
+                    # A server that processes are forked from takes a moment to load.
+                    TASKLOOM_LEASE_SECONDS="4" if cell.stage == "task" else "2",
                     TASKLOOM_SWEEP_SECONDS="1" if cell.stage == "sweep" else "3600",
                 ),
                 stdin=subprocess.PIPE,
@@ -96,7 +99,8 @@ class Trial:
         run = services.start_run(
             self._graph.id, 1, user_id=self._owner.pk, inputs={}, trigger_key=str(self._graph.id), ring=False
         )
-        self._order("sweep" if self.cell.stage == "sweep" else f"drive {run.pk}")
+        orders = {"sweep": "sweep", "task": f"host {run.pk}"}
+        self._order(orders.get(self.cell.stage, f"drive {run.pk}"))
 
     def interrupt(self) -> None:
         """Ask the process to let go of its run as soon as a block of it is under way."""

@@ -10,7 +10,9 @@ from tests.crash.shapes import SHAPES
 from tests.waiting import wait_until
 from tests.workers import worker
 
-STAGES = ("ring", "claim", "intent", "effect", "output", "result", "child", "park", "finish", "release", "sweep")
+STAGES = (
+    "ring", "claim", "intent", "effect", "output", "result", "child", "park", "finish", "release", "sweep", "task",
+)  # fmt: skip
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,7 +27,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     full = metafunc.config.getoption("full_matrix", default=False)
     stages: list[tuple[str, ...]] = [(stage,) for stage in STAGES] if full else [STAGES[:5], STAGES[5:]]
     actions = ACTIONS if full else ("exit",)
-    shapes = tuple(SHAPES) if full else ("chain", "sub-agent")
+    shapes = tuple(SHAPES) if full else ("chain", "sub-agent", "isolated")
     metafunc.parametrize("stages", stages, ids=["-".join((group[0], group[-1])) for group in stages])
     metafunc.parametrize("actions", [actions], ids=["actions"])
     metafunc.parametrize("shapes", [shapes], ids=["shapes"])

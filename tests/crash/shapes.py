@@ -123,8 +123,23 @@ def timer(owner: User, log: Path) -> Drawn:
     )
 
 
+def isolated(owner: User, log: Path) -> Drawn:
+    """An effect in a process of its own, between two others."""
+    return draw(
+        owner,
+        {
+            "before": effect(log, value=3),
+            "apart": ("ProbeApart", {"log": str(log), "times": 2}),
+            "after": effect(log),
+            "out": output(),
+        },
+        ["before.value -> apart.value", "apart.value -> after.value", "after.value -> out.value"],
+    )
+
+
 SHAPES: dict[str, Callable[[User, Path], Drawn]] = {
     "chain": chain, "diamond": diamond, "fan-out": fan_out, "loop": loop, "sub-agent": sub_agent, "timer": timer,
+    "isolated": isolated,
 }  # fmt: skip
 OUTPUTS: dict[str, list[Any]] = {
     "chain": ["a", "a", "a"],
@@ -133,6 +148,7 @@ OUTPUTS: dict[str, list[Any]] = {
     "loop": [5.0],
     "sub-agent": [5],
     "timer": ["tick"],
+    "isolated": [3, 3],
 }
 # How many effects each has in an undisturbed run.
-EFFECTS = {"chain": 5, "diamond": 2, "fan-out": 10, "loop": 5, "sub-agent": 2, "timer": 2}
+EFFECTS = {"chain": 5, "diamond": 2, "fan-out": 10, "loop": 5, "sub-agent": 2, "timer": 2, "isolated": 4}

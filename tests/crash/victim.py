@@ -1,12 +1,15 @@
 """A process to be ended, halted or cut off: `python -m tests.crash.victim`, with TASKLOOM_FAILPOINTS set.
 
-It says `ready`, then reads one line: `drive RUN` drives that run with an engine of its own until SIGTERM, `sweep`
-only looks for runs, `start GRAPH USER KEY` starts a run the way a web process does and ends.
+It says `ready`, then reads one line: `drive RUN` drives that run with an engine of its own until SIGTERM, `host RUN`
+also runs its isolated blocks, `sweep` only looks for runs, `start GRAPH USER KEY` starts a run the way a web process
+does and ends.
 """
 
 import logging
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from uuid import UUID
@@ -15,8 +18,9 @@ import django
 
 django.setup()
 
-from executions import services  # noqa: E402  rows need Django set up
+from executions import node_tasks, queue, services  # noqa: E402  rows need Django set up
 from executions.engine.engine import Engine  # noqa: E402
+from executions.engine.node_host import NodeHost  # noqa: E402
 
 
 def drive(run_id: str = "") -> None:
@@ -35,6 +39,22 @@ def drive(run_id: str = "") -> None:
         signal.pause()
 
 
+def host(run_id: str) -> None:
+    """Drive a run, and run its isolated blocks but no others; who else does hears of them only by looking."""
+    queue.ring_for_node = lambda: None
+    node_tasks._CLAIM = node_tasks._CLAIM.replace("ORDER BY", f"AND t.run_id = '{run_id}' ORDER BY")
+    node_host = NodeHost()
+    node_host.start()
+    threading.Thread(target=_ring_often, args=(node_host,), daemon=True).start()
+    drive(run_id)
+
+
+def _ring_often(node_host: NodeHost) -> None:
+    while True:
+        node_host.ring()
+        time.sleep(0.05)
+
+
 def start(graph_id: str, user_id: str, key: str) -> None:
     """Start a run of the first version of a graph."""
     services.start_run(UUID(graph_id), 1, user_id=UUID(user_id), inputs={}, trigger_key=key)
@@ -45,5 +65,5 @@ if __name__ == "__main__":
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     command, *arguments = sys.stdin.readline().split()
-    orders: dict[str, Callable[..., None]] = {"drive": drive, "sweep": drive, "start": start}
+    orders: dict[str, Callable[..., None]] = {"drive": drive, "sweep": drive, "host": host, "start": start}
     orders[command](*arguments)

@@ -122,6 +122,12 @@ def test_a_broken_package_is_a_problem_and_nothing_else(package, source, attribu
         (_good(more="id = 'short'"), "its id must have 36 characters, not 5"),
         (_good(more="id = ['x']"), "id must be declared as str"),
         (_good(more="effect = 'pure'"), "effect must be declared as Effect"),
+        (_good(more="isolated = 1"), "isolated must be declared as bool"),
+        (_good(more="effect = Effect.VERIFIABLE"), "was_done must be defined by blocks whose effect is VERIFIABLE"),
+        (
+            _good(more="async def was_done(self, input, context): return True"),
+            "whose effect is VERIFIABLE, and only by",
+        ),
         (_good(more="examples = ()"), "examples must hold at least one Example"),
         (_good(more="description = ' '"), "its description is empty"),
         (_good(more="categories = frozenset({'Odd'})"), "its categories must be members of Category"),

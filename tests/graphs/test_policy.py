@@ -25,6 +25,8 @@ def test_other_metadata_is_the_editors():
         ({"retry": {"attempts": 2, "pause": 1}}, ["metadata.retry.pause"]),
         ({"retry": "often"}, ["metadata.retry"]),
         ({"timeout_seconds": -1}, ["metadata.timeout_seconds"]),
+        ({"isolated": "yes"}, ["metadata.isolated"]),
+        ({"on_unknown": "hope"}, ["metadata.on_unknown"]),
         ({"timeout_seconds": "soon", "retry": {}}, ["metadata.retry.attempts", "metadata.timeout_seconds"]),
     ],
 )

@@ -7,4 +7,5 @@ from executions import queue
 def test_every_task_that_is_sent_is_answered() -> None:
     app.loader.import_default_modules()
     assert queue.RING == "executions.ring"
-    assert queue.RING in app.tasks
+    assert queue.RUN_NODE == "executions.run_node"
+    assert {queue.RING, queue.RUN_NODE} <= set(app.tasks)
