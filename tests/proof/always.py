@@ -31,14 +31,19 @@ class Watch:
 
     def __init__(self, log: Path) -> None:
         self._log = log
-        self._runs: dict[UUID, dict[str, Any]] = {}
+        # Their rows as they were at the last look.
+        self.runs: dict[UUID, dict[str, Any]] = {}
         self._results: dict[UUID, tuple[Any, ...]] = {}
         self._writers: dict[tuple[UUID, int], str] = {}
         self._fences: dict[UUID, int] = {}
         self._broken: list[str] = []
 
+    def leased(self) -> list[UUID]:
+        """The runs whose leases held at the last look."""
+        return sorted(run_id for run_id, run in self.runs.items() if _is_leased(run))
+
     def wrote(self, run_id: UUID, fence: int, owner: str) -> None:
-        """A commit went through."""
+        """A claim or a commit went through."""
         if self._writers.setdefault((run_id, fence), owner) != owner:
             self._broken.append(f"{run_id}: two owners wrote under fence {fence}")
         if fence < self._fences.get(run_id, 0):
@@ -60,14 +65,15 @@ class Watch:
         events = {run_id: rest for run_id, *rest in _rows(_EVENTS)}
         runs: list[dict[str, Any]] = [dict(row) for row in GraphExecution.objects.values()]
         for run in runs:
-            before = self._runs.get(run["id"])
-            self._runs[run["id"]] = run
+            before = self.runs.get(run["id"])
+            self.runs[run["id"]] = run
             if events.get(run["id"]) != [run["head_seq"], 1, run["head_seq"]]:
                 yield f"{run['id']}: events {events.get(run['id'])} (count, first, last), head {run['head_seq']}"
             if before is None:
                 continue
             if before["status"] in FINAL and before != run:
-                yield f"{run['id']}: has ended and changed: {dict(run.items() - before.items())}"
+                changed = [key for key in run if run[key] != before[key]]
+                yield f"{run['id']}: has ended and changed: {changed}"
             if run["fence"] < before["fence"] or run["head_seq"] < before["head_seq"]:
                 yield f"{run['id']}: its fence or head went back"
             if run["lease_owner"] != before["lease_owner"] and _is_leased(before):

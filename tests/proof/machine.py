@@ -1,10 +1,10 @@
 """Everything that can happen to runs and to the workers that drive them, in any order, on the real engine and rows."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 from django.db import connection
@@ -13,8 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from accounts.models import User
 from executions import again, reviews, services
-from executions.errors import NothingToRetry, RunUnderWay
-from executions.kinds import FINAL, NodeStatus, Status
+from executions.kinds import ACTIVE, FINAL, NodeStatus, Status
 from executions.models import GraphExecution, NodeExecution, Review
 from executions.reviews import Verdict
 from tests.invariants import violations
@@ -22,7 +21,11 @@ from tests.proof.always import Watch
 from tests.proof.shapes import NAMES, Shape
 from tests.proof.worker import Order, Worker
 
+T = TypeVar("T")
+
 WORKERS = 3
+WORKER = st.integers(0, WORKERS - 1)
+WHICH = st.integers(0, 11)
 ORDERS = st.sampled_from([Order.GO] * 6 + [Order.PAUSE] * 2 + [Order.LOSE, Order.FORGET])
 MAX_RUNS = 4
 MAX_ROUNDS = 40
@@ -98,106 +101,111 @@ class Machine(RuleBasedStateMachine):
         run = services.start_run(shape.graph.id, 1, user_id=self.stage.owner.pk, inputs={}, ring=False)
         self._begun(run, shape)
 
-    @precondition(lambda self: self._shape_of and not self._cancelled)
-    @rule(which=st.integers(0, 9))
+    @precondition(lambda self: self._open_runs and not self._cancelled)
+    @rule(which=WHICH)
     def cancel(self, which: int) -> None:
-        """Somebody stops a run, and whatever it started."""
-        run_id = self._a_run(which)
+        """Somebody stops a run, and whatever it started; maybe it has ended long ago."""
+        run_id = one_of(list(self._shape_of), which)
         self._cancelled.add(run_id)
         services.stop_run(run_id)
         self._bells.append(run_id)
 
-    @precondition(lambda self: 0 < len(self._shape_of) < MAX_RUNS)
-    @rule(which=st.integers(0, 9))
+    @precondition(lambda self: self._incomplete_runs and len(self._shape_of) < MAX_RUNS)
+    @rule(which=WHICH)
     def retry(self, which: int) -> None:
         """Somebody goes on from where a run failed or was stopped."""
-        run_id = self._a_run(which)
-        try:
-            self._begun(again.retry_run(run_id, ring=False), self._shape_of[run_id])
-        except (RunUnderWay, NothingToRetry):
-            assert GraphExecution.objects.get(pk=run_id).status not in {Status.FAILED, Status.TERMINATED}
+        run_id = one_of(self._incomplete_runs, which)
+        self._begun(again.retry_run(run_id, ring=False), self._shape_of[run_id])
 
-    @precondition(lambda self: 0 < len(self._shape_of) < MAX_RUNS)
-    @rule(which=st.integers(0, 9), node=st.integers(0, 9))
+    @precondition(lambda self: self._ended_runs and len(self._shape_of) < MAX_RUNS)
+    @rule(which=WHICH, node=WHICH)
     def replay(self, which: int, node: int) -> None:
         """Somebody runs a part of a run again."""
-        run_id = self._a_run(which)
-        nodes = list(self._shape_of[run_id].graph.nodes.values())
-        try:
-            self._begun(again.replay_run(run_id, nodes[node % len(nodes)], ring=False), self._shape_of[run_id])
-        except RunUnderWay:
-            assert GraphExecution.objects.get(pk=run_id).status not in FINAL
+        run_id = one_of(self._ended_runs, which)
+        from_node = one_of(list(self._shape_of[run_id].graph.nodes.values()), node)
+        self._begun(again.replay_run(run_id, from_node, ring=False), self._shape_of[run_id])
 
+    @precondition(lambda self: self._runs_that_are(Status.REVIEW))
     @rule()
     def decide(self) -> None:
         """Somebody approves whatever is asked."""
         for review in Review.objects.waiting():
             reviews.decide(self.stage.owner.pk, [Verdict(review.node_execution_id, approved=True)])
 
+    @precondition(lambda self: self._runs_that_are(Status.WAITING))
+    @rule(which=WHICH)
+    def pass_time(self, which: int) -> None:
+        """What a parked run waits for is due."""
+        self._execute(_PASS_TIME, [one_of(self._runs_that_are(Status.WAITING), which)])
+
     # What the broker does
 
     @precondition(lambda self: self._bells)
-    @rule(which=st.integers(0, 9), worker=st.integers(0, WORKERS - 1))
-    def deliver(self, which: int, worker: int) -> None:
-        """A doorbell is heard."""
-        self.stage.run(self._workers[worker].take([self._bells.pop(which % len(self._bells))]))
+    @rule(which=WHICH, worker=WORKER, is_heard=st.sampled_from([True, True, True, False]))
+    def ring(self, which: int, worker: int, *, is_heard: bool) -> None:
+        """A doorbell is heard, or never."""
+        run_id = self._bells.pop(which % len(self._bells))
+        if is_heard:
+            self.stage.run(self._workers[worker].take([run_id]))
 
-    @precondition(lambda self: self._shape_of)
-    @rule(which=st.integers(0, 9), worker=st.integers(0, WORKERS - 1))
-    def deliver_again(self, which: int, worker: int) -> None:
-        """A doorbell is heard that has rung before, long ago maybe."""
-        self.stage.run(self._workers[worker].take([self._a_run(which)]))
-
-    @precondition(lambda self: self._bells)
-    @rule(which=st.integers(0, 9))
-    def lose(self, which: int) -> None:
-        """A doorbell is never heard."""
-        self._bells.pop(which % len(self._bells))
+    @rule(which=WHICH, worker=WORKER)
+    def ring_again(self, which: int, worker: int) -> None:
+        """A doorbell is heard that has rung before, maybe long ago and for a run that has ended."""
+        self.stage.run(self._workers[worker].take([one_of(list(self._watch.runs), which)]))
 
     # What workers do, and what happens to them
 
     @precondition(lambda self: self._halted)
-    @rule(which=st.integers(0, 9), order=ORDERS)
-    def go_on(self, which: int, order: Order) -> None:
-        """A driver makes its next step."""
-        run_id, worker = self._halted[which % len(self._halted)]
-        self.stage.run(worker.go_on(run_id, order))
+    @rule(which=WHICH, steps=st.sampled_from([1, 1, 1, 2, 3, 50]), order=ORDERS)
+    def go_on(self, which: int, steps: int, order: Order) -> None:
+        """A driver makes a step or several; something may happen to it after the last one."""
+        run_id, worker = one_of(self._halted, which)
+        for step in range(1, steps + 1):
+            if (run_id, worker) in self._halted:
+                self.stage.run(worker.go_on(run_id, order if step == steps else Order.GO))
 
     @precondition(lambda self: self._halted)
-    @rule(which=st.integers(0, 9))
-    def go_on_to_the_end(self, which: int) -> None:
-        """A driver goes on until it lets go of its run."""
-        run_id, worker = self._halted[which % len(self._halted)]
-        while (run_id, worker) in self._halted:
+    @rule()
+    def all_go_on(self) -> None:
+        """Every driver makes a step."""
+        for run_id, worker in self._halted:
             self.stage.run(worker.go_on(run_id, Order.GO))
+            self.every_promise_is_kept()
 
-    @rule(worker=st.integers(0, WORKERS - 1))
-    def crash(self, worker: int) -> None:
-        """A worker is gone, and another takes its place."""
-        self.stage.run(self._workers[worker].die())
-        self._workers[worker] = self._new_worker()
+    @precondition(lambda self: self._halted)
+    @rule(which=WHICH)
+    def crash(self, which: int) -> None:
+        """A worker is gone in the middle of something, and another takes its place."""
+        _, worker = one_of(self._halted, which)
+        self.stage.run(worker.die())
+        self._workers[self._workers.index(worker)] = self._new_worker()
 
-    @precondition(lambda self: self._shape_of)
-    @rule(which=st.integers(0, 9))
+    @precondition(lambda self: self._watch.leased())
+    @rule(which=WHICH)
     def lapse(self, which: int) -> None:
         """A run's worker was silent for too long."""
-        self._execute(_LAPSE, [self._a_run(which)])
+        self._execute(_LAPSE, [one_of(self._watch.leased(), which)])
 
-    @rule(worker=st.integers(0, WORKERS - 1))
-    def look_after(self, worker: int) -> None:
+    @precondition(lambda self: self._runs_that_are(Status.RUNNING))
+    @rule(which=WHICH, worker=WORKER)
+    def take_over(self, which: int, worker: int) -> None:
+        """A run's worker was silent for too long, and somebody noticed."""
+        run_id = one_of(self._runs_that_are(Status.RUNNING), which)
+        self._execute(_LAPSE, [run_id])
+        self.every_promise_is_kept()
+        self.stage.run(self._workers[worker].take([run_id]))
+
+    @precondition(lambda self: self._halted)
+    @rule(which=WHICH)
+    def look_after(self, which: int) -> None:
         """A worker renews its leases and sees what happened from outside."""
-        self.stage.run(self._workers[worker].look_after())
+        self.stage.run(one_of(self._halted, which)[1].look_after())
 
-    @rule(worker=st.integers(0, WORKERS - 1))
+    @precondition(lambda self: self._open_runs)
+    @rule(worker=WORKER)
     def sweep(self, worker: int) -> None:
         """A worker looks for runs that nobody told it of."""
         self.stage.run(self._workers[worker].sweep())
-
-    @precondition(lambda self: self._shape_of)
-    @rule(which=st.integers(0, 9))
-    def pass_time(self, which: int) -> None:
-        """What a parked run waits for is due."""
-        self._execute(_PASS_TIME, [self._a_run(which)])
 
     # What must hold
 
@@ -264,13 +272,32 @@ class Machine(RuleBasedStateMachine):
         found = [(run_id, worker) for worker in self._workers for run_id in worker.store.halted]
         return sorted(found, key=lambda one: (one[0], one[1].store.owner))
 
+    @property
+    def _open_runs(self) -> list[UUID]:
+        """The runs that have not ended."""
+        return self._runs_that_are(*ACTIVE)
+
+    @property
+    def _ended_runs(self) -> list[UUID]:
+        """The runs that have, those excepted that other runs called."""
+        return [run_id for run_id in self._runs_that_are(*FINAL) if run_id in self._shape_of]
+
+    @property
+    def _incomplete_runs(self) -> list[UUID]:
+        """The ended runs of which something is left to do."""
+        runs = self._watch.runs
+        return [
+            run_id
+            for run_id in self._ended_runs
+            if runs[run_id]["status"] != Status.COMPLETED or runs[run_id]["node_error_count"]
+        ]
+
+    def _runs_that_are(self, *statuses: Status) -> list[UUID]:
+        return sorted(run_id for run_id, run in self._watch.runs.items() if run["status"] in statuses)
+
     def _begun(self, run: GraphExecution, shape: Shape) -> None:
         self._shape_of[run.pk] = shape
         self._bells.append(run.pk)
-
-    def _a_run(self, which: int) -> UUID:
-        runs = list(self._shape_of)
-        return runs[which % len(runs)]
 
     def _new_worker(self) -> Worker:
         self._names += 1
@@ -281,3 +308,8 @@ class Machine(RuleBasedStateMachine):
     def _execute(self, statement: str, run_ids: list[UUID] | None = None) -> None:
         with connection.cursor() as cursor:
             cursor.execute(statement, None if run_ids is None else [run_ids])
+
+
+def one_of(found: Sequence[T], which: int) -> T:
+    """One of them, whatever `which` is."""
+    return found[which % len(found)]

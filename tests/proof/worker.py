@@ -39,7 +39,7 @@ class Order(Enum):
 
 
 class HaltingStore(Store):
-    """A store that halts each driver before it reads or commits. `wrote` hears of commits: run, fence, owner."""
+    """A store that halts each driver before it reads or commits. `wrote` hears of writes: run, fence, owner."""
 
     def __init__(self, owner: str, wrote: Callable[[UUID, int, str], None]) -> None:
         super().__init__(owner, size=2)
@@ -47,6 +47,13 @@ class HaltingStore(Store):
         self.news = asyncio.Event()
         self.is_free = False
         self._wrote = wrote
+
+    async def claim(self, run_id: UUID) -> Claim | None:
+        """Claim at once."""
+        claim = await super().claim(run_id)
+        if claim is not None:
+            self._wrote(run_id, claim.fence, self.owner)
+        return claim
 
     async def commit(self, claim: Claim, wakes: int, batch: Batch) -> Committed:
         """Halt, then commit."""
