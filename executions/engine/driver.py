@@ -30,8 +30,8 @@ from executions.engine.surroundings import Surroundings
 from executions.engine.waits import Wait, Waits, outputs_before
 from executions.errors import OverLimit
 from executions.kinds import PARKED, EventKind, NodeStatus, Status
-from graphs.blocks.base import AskForReview, BlockError, Context, Effect, Sleep, Suspension
-from graphs.policy import OnUnknown
+from graphs.blocks.base import AskForReview, BlockError, Context, Effect, Sleep, Suspension, TryLater
+from graphs.policy import DAY, OnUnknown
 
 MAX_DELAY = 0.05
 STREAM_DELAY = 0.02
@@ -340,8 +340,9 @@ class Driver:
         pause = activation.node.policy.retry.pause_after(activation.attempt)
         if pause is None:
             self._journal.fail(activation, error)
-        else:
-            self._pause(activation, pause, retry=explain(error), outputs=outputs_before(activation))
+            return
+        asked = min(DAY, error.seconds) if isinstance(error, TryLater) else 0.0
+        self._pause(activation, max(pause, asked), retry=explain(error), outputs=outputs_before(activation))
 
     def _decide_unknown(self, activation: Activation, why: str) -> None:
         """Nobody knows whether the activation had its effect, which must not happen twice: its policy decides."""
@@ -471,6 +472,7 @@ class Driver:
             node_id=activation.node.id,
             key=f"{self._run_id}:{activation.node.id}:{activation.ordinal}",
             attempt=activation.attempt,
+            attempts_left=max(0, activation.node.policy.retry.attempts - activation.attempt),
             answers=self._waits.answers_of(activation),
             time_zone=self.claim.time_zone,
             safe_mode=self.claim.human_in_the_loop_safe_mode and not self.claim.is_dry_run,

@@ -159,6 +159,7 @@ class Context:
     `key` is the same for every attempt at this activation: give it to services that take an idempotency key.
     `answers` holds the answers to the suspensions yielded so far. A block that suspends is run again from its
     start once the answer is there, and must skip what it already yielded: `len(answers)` tells where it stands.
+    `attempts_left` is how often the node's policy will try again if this attempt fails.
     Without `safe_mode` the graph's owner wants to be asked nothing: a block that asks goes on as if they had approved.
     """
 
@@ -168,6 +169,7 @@ class Context:
     node_id: UUID
     key: str
     attempt: int = 1
+    attempts_left: int = 0
     answers: tuple[Any, ...] = ()
     time_zone: str = "UTC"
     safe_mode: bool = True
@@ -193,6 +195,14 @@ class Price:
 
 class BlockError(Exception):
     """A block could not do its work; the message goes out on its `error` pin."""
+
+
+class TryLater(BlockError):
+    """What the block needs is busy: where the node's policy has an attempt left, not before so many `seconds`."""
+
+    def __init__(self, message: str, seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class BadInput(BlockError):

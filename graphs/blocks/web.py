@@ -1,5 +1,7 @@
 """Blocks that talk to the web."""
 
+import time
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +19,7 @@ from graphs.blocks.base import (
     Context,
     Effect,
     Example,
+    TryLater,
 )
 from graphs.blocks.fields import pin
 from graphs.blocks.files import File, from_data_uri, to_data_uri
@@ -34,6 +37,8 @@ class Method(StrEnum):
     HEAD = "HEAD"
 
 
+# Too many requests, and servers that are down for a moment: worth another attempt where the node's policy has one.
+_BUSY = (429, 502, 503, 504)
 _READS = (Method.GET, Method.HEAD, Method.OPTIONS)
 
 
@@ -46,7 +51,8 @@ class SendWebRequestBlock(Block):
         "4xx, else on server_error. JSON is parsed, text stays text, other content becomes a data URI, and no content "
         "null. Only public addresses can be reached, ten redirects are followed, an answer may have 10 MB and take a "
         "minute. Requests that change something carry an Idempotency-Key header of their own, so that a service that "
-        "honours it does the work once even when the request has to be repeated after a crash."
+        "honours it does the work once even when the request has to be repeated after a crash. Where the node is to be "
+        "tried again, a server that is busy (429, 502, 503, 504) is asked again, not before its Retry-After."
     )
     categories = frozenset({Category.OUTPUT})
     # Whether a repetition does harm depends on the method, which a class cannot tell. The key makes repeating right
@@ -92,6 +98,8 @@ class SendWebRequestBlock(Block):
             answer = await http.client().request(input.method, input.url, headers=headers, **await _body(input))
         except DomainError as error:
             raise BlockError(str(error)) from None
+        if context.attempts_left and answer.status in _BUSY:
+            raise TryLater(f"The server is busy: status {answer.status}", _retry_after(answer))
         pin_of = {2: "response", 4: "client_error"}
         yield pin_of.get(answer.status // 100, "server_error"), _content(answer)
 
@@ -142,6 +150,17 @@ def _content(answer: http.Response) -> Any:
             raise BlockError(f"the answer, status {answer.status}, says it is JSON but is not: {error}") from None
     text = _text(answer)
     return to_data_uri(answer.content, media_type or "application/octet-stream") if text is None else text
+
+
+def _retry_after(answer: http.Response) -> float:
+    """The seconds that the server asks to wait, given as such or as a date; 0 when it does not say."""
+    text = answer.headers.get("retry-after", "").strip()
+    if text.isdecimal():
+        return float(text[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except ValueError:
+        return 0.0
 
 
 def _text(answer: http.Response) -> str | None:

@@ -1,6 +1,7 @@
 """Nodes that are tried again, nodes and runs that are given up, and what is said of it."""
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -56,6 +57,14 @@ def test_a_long_pause_between_attempts_gives_the_worker_back(owner: User, run: R
     ended = run(with_policy(graph, "call", retry={"attempts": 2, "seconds": 1.5}))
     assert ended.fence == 2
     assert len((tmp_path / "log").read_text().splitlines()) == 2
+
+
+def test_a_node_is_not_tried_again_before_what_it_needs_asks_for_it(owner: User, run: Run, tmp_path: Path) -> None:
+    graph = draw(owner, {"call": flaky(tmp_path, later=0.4, recovers=True, value="x")})
+    done = run(with_policy(graph, "call", retry={"attempts": 2, "seconds": 0}))
+    tried = NodeExecution.objects.get(run=done.pk)
+    assert (tried.status, tried.attempt, tried.waits[0]["retry"]) == (NodeStatus.COMPLETED, 2, "not yet")
+    assert datetime.fromisoformat(tried.waits[0]["until"]) >= tried.started_at + timedelta(seconds=0.4)
 
 
 @pytest.mark.parametrize("probe", ["ProbeRead", "ProbeThread"])

@@ -1,11 +1,13 @@
+import time
 from datetime import date
+from email.utils import formatdate
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from core import http
-from graphs.blocks.base import AskForReview, BadInput, BlockError, CallGraph, ChildResult, Decision, Sleep
+from graphs.blocks.base import AskForReview, BadInput, BlockError, CallGraph, ChildResult, Decision, Sleep, TryLater
 from tests.graphs.running import KEY, run, values
 from tests.web import Answer, Request, a_server
 
@@ -248,6 +250,9 @@ ANSWERS = {
     "/unnamed": Answer(201, {}, b"\xff\0"),
     "/empty": Answer(204),
     "/broken": Answer(503, {"content-type": "text/plain"}, b"later"),
+    "/busy": Answer(429, {"retry-after": "7"}, b"wait"),
+    "/closed": Answer(503, {"retry-after": formatdate(time.time() + 3600, usegmt=True)}),
+    "/lost": Answer(502, {"retry-after": "soon"}),
     "/odd": Answer(304),
     "/lies": Answer(200, {"content-type": "application/json"}, b"<html>"),
 }
@@ -277,6 +282,18 @@ async def site(settings: Any) -> Any:
 )
 async def test_an_answer_is_emitted_on_the_pin_of_its_status(site: Any, path: str, emitted: Any):
     assert await values("SendWebRequestBlock", {"url": site.origin + path, "method": "GET"}) == [emitted]
+
+
+@pytest.mark.parametrize(("path", "seconds"), [("/busy", 7), ("/closed", 3600), ("/lost", 0), ("/broken", 0)])
+async def test_a_busy_server_is_asked_again_when_it_says_where_an_attempt_is_left(site: Any, path: str, seconds: int):
+    with pytest.raises(TryLater) as refusal:
+        await run("SendWebRequestBlock", {"url": site.origin + path, "method": "GET"}, attempts_left=1)
+    assert refusal.value.seconds == pytest.approx(seconds, abs=60 if path == "/closed" else 0)
+
+
+async def test_a_busy_server_that_is_not_asked_again_is_an_answer(site: Any):
+    given = await values("SendWebRequestBlock", {"url": site.origin + "/busy", "method": "GET"})
+    assert given == [("client_error", "wait")]
 
 
 async def test_an_answer_that_is_not_the_json_it_says_is_an_error(site: Any):

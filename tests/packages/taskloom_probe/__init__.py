@@ -21,6 +21,7 @@ from graphs.blocks.base import (
     Emissions,
     Example,
     Sleep,
+    TryLater,
 )
 
 
@@ -34,6 +35,7 @@ class Turn(BlockInput):
     hold: str = ""
     fail: str = ""
     recovers: bool = False
+    later: float = 0.0
 
     def fails(self, context: Context) -> bool:
         """Whether this attempt is to fail after its emissions: each, or the first of one that recovers."""
@@ -93,6 +95,8 @@ class ProbeRead(Probe):
         for _ in range(input.times):
             await asyncio.sleep(input.seconds)
             yield "value", input.value
+        if input.fails(context) and input.later:
+            raise TryLater(input.fail, input.later)
         if input.fails(context):
             raise RuntimeError(input.fail)
 
