@@ -9,12 +9,14 @@ import pytest
 from django.db import connection
 
 from accounts.models import User
-from executions import node_tasks, services
+from executions import node_tasks, reviews, services
+from executions.again import retry_run
 from executions.engine.engine import Engine
 from executions.engine.node_host import NodeHost
 from executions.explain import why
-from executions.models import Event, GraphExecution, NodeExecution, NodeTask
-from graphs.models import Node
+from executions.models import Event, GraphExecution, NodeExecution, NodeTask, Review
+from executions.reviews import Verdict
+from graphs.models import Graph, Node
 from tests.drawing import Drawn, block_id, draw
 from tests.executions.conftest import Run, ended, eventually
 from tests.executions.test_engine import output, outputs
@@ -113,6 +115,30 @@ def test_an_attempt_that_fails_is_followed_by_the_next(owner: User, run: Run, ho
 
 def test_what_an_isolated_block_raises_goes_out_on_its_error_pin(owner: User, run: Run, host: NodeHost) -> None:
     assert outputs(run(alone(owner, fail="no luck"))) == {"out": [1], "wrong": ["RuntimeError: no luck"]}
+
+
+def test_a_person_may_change_what_an_isolated_block_gets(owner: User, engine: Engine, host: NodeHost) -> None:
+    graph = draw(owner, {"print": ("PrintToConsole", {"text": "a"}), "out": output()}, ["print.output -> out.value"])
+    Node.objects.filter(pk=graph.nodes["print"]).update(metadata={"isolated": True})
+    Graph.objects.filter(pk=graph.id).update(sensitive_action_safe_mode=True)
+    run = start(graph, owner)
+    review: Review = eventually(lambda: Review.objects.filter(run=run.pk).first())
+    eventually(lambda: GraphExecution.objects.filter(pk=run.pk, status="REVIEW").exists())
+    reviews.decide(owner.pk, [Verdict(review.node_execution_id, approved=True, data={"text": "b"})])
+    assert outputs(ended(run.pk)) == {"out": ["b"]}
+    assert len(NodeTask.objects.filter(run=run.pk)) == 1
+
+
+def test_a_retried_run_runs_the_isolated_block_again_that_failed(
+    owner: User, engine: Engine, run: Run, host: NodeHost, log: Path
+) -> None:
+    failed = run(alone(owner, fail="no luck", recovers=True, metadata={}, log=str(log)))
+    assert outputs(failed) == {"out": [1], "wrong": ["RuntimeError: no luck"]}
+    again = retry_run(failed.pk, ring=False)
+    engine.ring([again.pk])
+    assert outputs(ended(again.pk))["out"] == [1]
+    assert NodeTask.objects.filter(run=again.pk).count() == 1
+    assert len(keys(log)) == 2
 
 
 def test_its_rows_go_once_they_are_not_needed_any_more(owner: User, run: Run, host: NodeHost) -> None:
