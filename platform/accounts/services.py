@@ -5,12 +5,18 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from django.contrib.auth import authenticate
+from django.db import connection
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
 
 from accounts.errors import TokenRefused, TokenWithoutSubject, WrongCredentials
 from accounts.models import User
+from core.sql import fetch_prepared
+
+# Asked in every request, so that a user who is switched off is out at once.
+_COLUMNS = [field.attname for field in User._meta.concrete_fields]
+_ACTIVE_USER = f"SELECT {', '.join(_COLUMNS)} FROM {User._meta.db_table} WHERE id = %(id)s AND is_active"  # noqa: S608  ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +72,12 @@ def owner_of(token: Token) -> User:
     if not subject:
         raise TokenWithoutSubject
     try:
-        return User.objects.get(pk=UUID(str(subject)), is_active=True)
-    except (ValueError, User.DoesNotExist):
+        found = fetch_prepared(_ACTIVE_USER, {"id": UUID(str(subject))})
+    except ValueError:
         raise TokenRefused from None
+    if not found:
+        raise TokenRefused
+    return User.from_db(connection.alias, _COLUMNS, found[0])
 
 
 def _verified(kind: type[Token], token: str) -> Token:

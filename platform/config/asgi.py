@@ -4,14 +4,15 @@ import logging
 import os
 import warnings
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-django_application = get_asgi_application()
+django.setup(set_prefix=False)
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
 from accounts.sockets import TokenAuth  # noqa: E402  the apps are loaded by the line above
+from core.asgi import ThreadedHandler  # noqa: E402
 from core.logs import WithoutTokens  # noqa: E402
 from executions.routing import websocket_urlpatterns  # noqa: E402
 
@@ -22,5 +23,5 @@ for _name in ("uvicorn.error", "uvicorn.access"):
 warnings.filterwarnings("ignore", "StreamingHttpResponse must consume synchronous iterators")
 
 application = ProtocolTypeRouter(
-    {"http": django_application, "websocket": TokenAuth(URLRouter(websocket_urlpatterns))},
+    {"http": ThreadedHandler(), "websocket": TokenAuth(URLRouter(websocket_urlpatterns))},
 )

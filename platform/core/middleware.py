@@ -1,11 +1,9 @@
 """What is looked at in every request, and put on every response."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
-from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
-from django.utils.decorators import sync_and_async_middleware
 
 from core.api import envelope
 
@@ -22,41 +20,22 @@ CACHEABLE = (
 _NOT_STORED = "no-store, no-cache, must-revalidate, private"
 
 Answer = Callable[[HttpRequest], HttpResponseBase]
-AsyncAnswer = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
-@sync_and_async_middleware
-def response_headers(get_response: Answer | AsyncAnswer) -> Answer | AsyncAnswer:
+def response_headers(get_response: Answer) -> Answer:
     """Keep answers out of caches unless their path is listed, and shared runs out of search engines."""
-    if iscoroutinefunction(get_response):
-
-        async def answer_later(request: HttpRequest) -> HttpResponseBase:
-            return _with_headers(request.path, await get_response(request))
-
-        return answer_later
 
     def answer(request: HttpRequest) -> HttpResponseBase:
-        response = get_response(request)
-        assert isinstance(response, HttpResponseBase)  # noqa: S101  narrows the type; the branch above took the rest
-        return _with_headers(request.path, response)
+        return _with_headers(request.path, get_response(request))
 
     return answer
 
 
-@sync_and_async_middleware
-def announced_length(get_response: Answer | AsyncAnswer) -> Answer | AsyncAnswer:
+def announced_length(get_response: Answer) -> Answer:
     """Refuse a body that comes in chunks without its length: the views would take it for an empty one."""
-    if iscoroutinefunction(get_response):
-
-        async def answer_later(request: HttpRequest) -> HttpResponseBase:
-            return _refusal(request) or await get_response(request)
-
-        return answer_later
 
     def answer(request: HttpRequest) -> HttpResponseBase:
-        response = _refusal(request) or get_response(request)
-        assert isinstance(response, HttpResponseBase)  # noqa: S101  narrows the type; the branch above took the rest
-        return response
+        return _refusal(request) or get_response(request)
 
     return answer
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from channels.testing import WebsocketCommunicator
 from django.db import OperationalError
-from django.db.backends.utils import CursorWrapper
+from psycopg import Cursor
 from pytest_django import Settings
 
 from accounts import services
@@ -96,7 +96,7 @@ class TestASocket:
             raise OperationalError("the connection is lost")
 
         with monkeypatch.context() as patch:
-            patch.setattr(CursorWrapper, "execute", away)
+            patch.setattr(Cursor, "execute", away)
             assert await closing_code(socket(f"?token={token}")) == 1013
 
     async def test_closes_with_4003_when_the_user_is_switched_off(self, user: User, token: str) -> None:
