@@ -17,6 +17,7 @@ from core.broker import Hint
 from core.ids import uuid7
 from executions import events, queue
 from executions.checks import RunChecks
+from executions.encoding import encode
 from executions.engine.plan import Plan, compile_plan
 from executions.engine.takeover import (
     Past,
@@ -224,7 +225,7 @@ def _queue(source: GraphExecution, takeover: Takeover, columns: Mapping[str, Any
         **columns,
         "id": uuid7(),
         "source": source.pk,
-        "masks": _text(columns["masks"]),
+        "masks": encode(columns["masks"]).decode(),
         "skipped": _text(columns["skipped"]),
         "ended": len(ended),
         "failed": sum(past.status is NodeStatus.FAILED for past in ended),

@@ -22,6 +22,7 @@ from core.ids import uuid7
 from core.sql import fetch_prepared
 from executions import events, queue
 from executions.checks import RunChecks
+from executions.encoding import encode
 from executions.errors import Fenced, KeyReused, NoSuchRun, NotRunnable, RefusedInBatch, TooDeep
 from executions.kinds import FINAL, EventKind, NodeStatus, Status
 from executions.models import Event, GraphExecution, NodeExecution, Review
@@ -235,7 +236,7 @@ def _parent(run_id: UUID | None) -> GraphExecution | None:
 
 
 def _row_of(request: RunRequest, checks: RunChecks) -> dict[str, Any]:
-    """The columns of `_OWN`, JSON as text; raises `NotRunnable` or `NotStorable`."""
+    """The columns of `_OWN`, JSON as text; raises `NotRunnable`, `NotStorable` or `TooLarge`."""
     answer = checks.answer(request.inputs, request.nodes_input_masks)
     if answer.errors:
         raise NotRunnable(answer.errors)
@@ -243,9 +244,9 @@ def _row_of(request: RunRequest, checks: RunChecks) -> dict[str, Any]:
         "id": uuid7(),
         "trigger_key": request.trigger_key,
         "request_hash": request.request_hash,
-        "inputs": _text(request.inputs),
+        "inputs": encode(request.inputs).decode(),
         "credential_inputs": _text(request.credential_inputs),
-        "nodes_input_masks": _text(request.nodes_input_masks),
+        "nodes_input_masks": encode(request.nodes_input_masks).decode(),
         "nodes_to_skip": _text(sorted(answer.nodes_to_skip)),
         "is_dry_run": request.dry_run,
         "node_budget": request.node_budget,

@@ -127,7 +127,7 @@ def _node_row(node: Activation) -> dict[str, Any]:
         "attempt": node.attempt,
         # Written when the row is inserted and never again.
         "input": {} if node.stored else orjson.Fragment(node.stored_input.encoded),
-        "blobs": node.stored_input.references or None,
+        "blobs": node.stored_input.references,
         "output_count": node.output_count,
         "handed_on": node.handed_on,
         "waits": node.waits,

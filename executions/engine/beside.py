@@ -56,7 +56,8 @@ class Beside:
 
     def cancel(self, activation: Activation) -> None:
         """What the activation's block gives is of no use any more."""
-        self._tasks[activation.id].cancel()
+        # A block in a thread cannot be stopped, and nobody waits for its end.
+        self._tasks.pop(activation.id).cancel()
 
     def settle(self, activation: Activation) -> None:
         """The driver has taken up what came of the activation's task."""

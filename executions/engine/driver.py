@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from core.errors import DomainError
 from executions.engine.answers import Question
 from executions.engine.beside import Beside
-from executions.engine.emissions import explain
+from executions.engine.emissions import explain, stream_of, suspension_of
 from executions.engine.history import restore
 from executions.engine.journal import Journal
 from executions.engine.mailbox import Broken, Called, Emitted, Ended, Mailbox, Poked
@@ -224,8 +224,15 @@ class Driver:
     def _run_in_place(self, activation: Activation, run: Callable[[BaseModel], Any]) -> None:
         self._journal.begin(activation)
         block_input = self._journal.prepare(activation, self._waits.permission_of(activation))
-        if block_input is not None:
-            self._in_place.append((activation, run(block_input)))
+        if block_input is None:
+            return
+        try:
+            emissions = stream_of(activation.node.block, run(block_input))
+        # A block is foreign code: whatever it raises, even to end the process, is its node's failure.
+        except BaseException as error:
+            self._journal.fail(activation, error)
+        else:
+            self._in_place.append((activation, cast(Iterator[Any], emissions)))
 
     def _must_ask_first(self, activation: Activation) -> bool:
         asks = self.claim.sensitive_action_safe_mode and not self.claim.is_dry_run
@@ -244,8 +251,9 @@ class Driver:
         while self._backlog < MAX_BACKLOG and not self._is_commit_due():
             try:
                 emission = next(emissions, _END)
-            # A block is foreign code: whatever it raises is its node's failure, not the worker's.
-            except Exception as error:
+                suspension = suspension_of(emission)
+            # A block is foreign code: whatever it raises, even to end the process, is its node's failure.
+            except BaseException as error:
                 self._in_place.pop()
                 self._journal.fail(activation, error)
                 return
@@ -253,9 +261,9 @@ class Driver:
                 self._in_place.pop()
                 self._journal.complete(activation)
                 return
-            if isinstance(emission, Suspension):
+            if suspension is not None:
                 self._in_place.pop()
-                self._suspend(activation, emission)
+                self._suspend(activation, suspension)
                 return
             if not self._accept(activation, emission):
                 self._in_place.pop()
@@ -361,7 +369,7 @@ class Driver:
 
     def _suspend(self, activation: Activation, suspension: Suspension) -> None:
         if isinstance(suspension, Sleep):
-            seconds = 0.0 if self.claim.is_dry_run else max(0.0, suspension.seconds)
+            seconds = 0.0 if self.claim.is_dry_run else suspension.seconds
             self._pause(activation, seconds, outputs=activation.output_count)
         else:
             self._begin_to_ask(activation, suspension)

@@ -5,13 +5,13 @@ run next runs those blocks again.
 """
 
 import logging
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from pydantic import BaseModel
 
 from core.errors import DomainError
@@ -34,6 +34,8 @@ REJECTED = "A person rejected this"
 _MAX_ROWS = 4000
 _MAX_BYTES = 4 * 1024 * 1024
 _MAX_KNOWN = 10_000
+_MAX_FRAMES = 20
+_MAX_LOGGED = 1000
 
 
 class Journal:
@@ -85,7 +87,8 @@ class Journal:
             if permission is not None:
                 data = activation.input_data = _permitted(permission)
             return prepare(activation.node.block, data)
-        except (BlockError, DomainError) as error:
+        # Blocks check their input in code of their own, which may raise anything.
+        except BaseException as error:
             self.fail(activation, error)
             return None
 
@@ -98,12 +101,19 @@ class Journal:
 
     def accept(self, activation: Activation, emission: Any) -> None:
         """Record what a block yielded; raises `BlockError` or `DomainError` when it cannot be taken."""
-        pin, value = pair(emission)
-        check_output(activation.node.block, pin, value)
-        if activation.skip:
+        try:
+            pin, value = pair(emission)
+            check_output(activation.node.block, pin, value)
+            stored = None if activation.skip else store(value)
+        except (BlockError, DomainError):
+            raise
+        # The objects that a block yields are foreign code as well.
+        except BaseException as error:
+            raise BlockError(f"What it gave cannot be used: {explain(error)}") from error
+        if stored is None:
             activation.skip -= 1
         else:
-            self._give(activation, pin, store(value, settings.VALUE_BYTES))
+            self._give(activation, pin, stored)
 
     def complete(self, activation: Activation) -> None:
         """The activation has ended well."""
@@ -112,11 +122,11 @@ class Journal:
 
     def fail(self, activation: Activation, error: BaseException) -> None:
         """The activation has failed; what it had given stays given, and the message follows on its error pin."""
-        if not isinstance(error, (BlockError, DomainError)):
-            log.warning("%s failed in run %s", activation.node.block.name, self._claim.run_id, exc_info=error)
         activation.error = explain(error)
+        if not isinstance(error, (BlockError, DomainError)):
+            self._log(activation, error)
         activation.status = NodeStatus.FAILED
-        self._give(activation, "error", store(activation.error, settings.VALUE_BYTES))
+        self._give(activation, "error", store(activation.error))
         self._close(activation)
 
     def terminate_open(self) -> None:
@@ -167,9 +177,10 @@ class Journal:
             activation.input_data = plain(activation.values)
             raise
         finally:
-            stored = store_input(activation.input_data or {}, activation.values, settings.VALUE_BYTES)
+            stored = store_input(activation.input_data or {}, activation.values)
             activation.stored_input = stored
-            self._keep(stored.blobs)
+            if stored.blobs:
+                self._keep(stored.blobs)
             self.batch.size += len(stored.encoded)
         return activation.input_data
 
@@ -180,6 +191,12 @@ class Journal:
         self.batch.size += len(stored.in_row)
         self._state.emit(activation, output)
         self.batch.add_output(activation, output)
+
+    def _log(self, activation: Activation, error: BaseException) -> None:
+        """Whoever wrote the block may want to know where; a message that fills the log tells nobody."""
+        where = traceback.format_tb(error.__traceback__, -_MAX_FRAMES)
+        about = (activation.node.block.name, self._claim.run_id, activation.error[:_MAX_LOGGED], "".join(where))
+        log.warning("%s failed in run %s: %s\n%s", *about)
 
     def _keep(self, blobs: Mapping[str, bytes]) -> None:
         """Large values to store with the next commit, unless this run has stored them before."""

@@ -13,13 +13,11 @@ import resource
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
-
-import orjson
+from typing import Any, cast
 
 from core import http, json
 from executions.engine.crossing import context_from_json, suspension_to_json
-from executions.engine.emissions import explain, pair
+from executions.engine.emissions import explain, pair, stream_of, suspension_of
 from graphs.blocks.base import AsyncEmissions, Block, BlockError, Emission, Emissions, Suspension
 from graphs.blocks.inputs import check_output, prepare
 from graphs.blocks.registry import BLOCKS
@@ -78,8 +76,8 @@ def _end_of(outbox: Outbox, order: Order) -> dict[str, Any]:
     """How the block ended."""
     try:
         block = BLOCKS.get(order.block_id)
-        data = {pin: value for part in order.inputs for pin, value in orjson.loads(part).items()}
-        emissions = block.run(prepare(block, data), context_from_json(orjson.loads(order.context)))
+        data = {pin: value for part in order.inputs for pin, value in json.decode(part).items()}
+        emissions = stream_of(block, block.run(prepare(block, data), context_from_json(json.decode(order.context))))
         if isinstance(emissions, AsyncIterator):
             suspension = asyncio.run(_forward_async(block, emissions, outbox))
         else:
@@ -94,18 +92,20 @@ def _end_of(outbox: Outbox, order: Order) -> dict[str, Any]:
 
 def _forward(block: Block, emissions: Emissions, outbox: Outbox) -> Suspension | None:
     for emission in emissions:
-        if isinstance(emission, Suspension):
-            return emission
-        outbox.send(block, emission)
+        suspension = suspension_of(emission)
+        if suspension is not None:
+            return suspension
+        outbox.send(block, cast(Emission, emission))
     return None
 
 
 async def _forward_async(block: Block, emissions: AsyncEmissions, outbox: Outbox) -> Suspension | None:
     try:
         async for emission in emissions:
-            if isinstance(emission, Suspension):
-                return emission
-            outbox.send(block, emission)
+            suspension = suspension_of(emission)
+            if suspension is not None:
+                return suspension
+            outbox.send(block, cast(Emission, emission))
         return None
     finally:
         await http.close()

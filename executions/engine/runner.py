@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor
+from typing import cast
 
 from pydantic import BaseModel
 
 from core import json
 from executions.engine.crossing import suspension_from_json
+from executions.engine.emissions import stream_of, suspension_of
 from executions.engine.mailbox import Emitted, Ended, Mailbox
 from executions.engine.state import Activation
 from executions.failpoints import failpoint
@@ -26,15 +28,18 @@ async def run_block(
     try:
         async with limit:
             failpoint("effect.before")
-            emissions = activation.node.block.run(block_input, context)
+            block = activation.node.block
+            emissions = stream_of(block, block.run(block_input, context))
             if isinstance(emissions, AsyncIterator):
                 suspension = await _forward(emissions, activation, mailbox)
             else:
                 loop = asyncio.get_running_loop()
                 suspension = await loop.run_in_executor(threads, _forward_sync, emissions, activation, mailbox, loop)
             failpoint("effect.after")
-    # A block is foreign code: whatever it raises is its node's failure, not the worker's.
-    except Exception as problem:
+    # A block is foreign code: whatever it raises, even to end the process or a task, is its node's failure.
+    except BaseException as problem:
+        if _is_cancelled():
+            raise
         error = BlockError(f"Not done within {seconds:g} s") if limit.expired() else problem
     mailbox.put(Ended(activation, error, suspension))
 
@@ -58,25 +63,35 @@ async def was_done(activation: Activation, block_input: BaseModel, context: Cont
     try:
         async with asyncio.timeout(activation.node.policy.timeout_seconds):
             done = await activation.node.block.was_done(block_input, context)
+        given = [] if isinstance(done, bool) else list(done)
     # A block is foreign code: whatever it raises, it cannot tell.
-    except Exception as problem:
+    except BaseException as problem:
+        if _is_cancelled():
+            raise
         mailbox.put(Ended(activation, problem, is_unknown=True))
         return True
     if done is False:
         return False
-    for emission in () if done is True else done:
+    for emission in given:
         await mailbox.put_emission(Emitted(activation, emission, activation.attempt))
     mailbox.put(Ended(activation))
     return True
+
+
+def _is_cancelled() -> bool:
+    """Whether the driver gave this task up, and not the block itself raised what ends tasks."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _forward(
     emissions: AsyncIterator[Emission | Suspension], activation: Activation, mailbox: Mailbox
 ) -> Suspension | None:
     async for emission in emissions:
-        if isinstance(emission, Suspension):
-            return emission
-        await mailbox.put_emission(Emitted(activation, emission, activation.attempt))
+        suspension = suspension_of(emission)
+        if suspension is not None:
+            return suspension
+        await mailbox.put_emission(Emitted(activation, cast(Emission, emission), activation.attempt))
     return None
 
 
@@ -88,7 +103,11 @@ def _forward_sync(
 ) -> Suspension | None:
     attempt = activation.attempt
     for emission in emissions:
-        if isinstance(emission, Suspension):
-            return emission
-        asyncio.run_coroutine_threadsafe(mailbox.put_emission(Emitted(activation, emission, attempt)), loop).result()
+        suspension = suspension_of(emission)
+        if suspension is not None:
+            return suspension
+        message = Emitted(activation, cast(Emission, emission), attempt)
+        asyncio.run_coroutine_threadsafe(mailbox.put_emission(message), loop).result()
+        if activation.is_closed:
+            break
     return None

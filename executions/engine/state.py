@@ -237,10 +237,11 @@ class RunState:
                     self._arrive(token, part)
 
     def _part(self, output: Output, link: PlanLink) -> Any:
-        value, large = output.stored.value, output.stored.large
-        part = pins.split(value, output.pin, link.source_name, (str(link.sink.id), link.sink_name))
-        # What carries a large value whole need not store it again.
-        return part if large is None or part is not value else large
+        stored, pin = output.stored, output.pin
+        if link.source_name == pin and not pins.is_tool_pin(pin):
+            # What carries a large value whole need not store it again.
+            return stored.value if stored.large is None else stored.large
+        return pins.split(stored.value, pin, link.source_name, (str(link.sink.id), link.sink_name))
 
     def _arrive(self, token: Token, value: Any) -> None:
         self.ready.extend(self._inboxes[token.link.sink.id].put(token.link.sink_name, value, token))

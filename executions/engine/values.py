@@ -2,21 +2,21 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from core import json
 from executions import previews
-from executions.errors import TooLarge
+from executions.encoding import encode
 
 # The longest JSON that stands in a row itself.
 INLINE_BYTES = 32 * 1024
 _SCALARS = (str, int, float, bool, type(None))
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Large:
     """A value whose JSON is stored apart, under `hash`; rows hold the JSON of a `preview` in its place."""
 
@@ -25,7 +25,7 @@ class Large:
     preview: bytes
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Stored:
     """A value that was given: as everybody sees it from now on, and as JSON. A large one has `large`, too."""
 
@@ -39,33 +39,33 @@ class Stored:
         return self.encoded if self.large is None else self.large.preview
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class StoredInput:
     """What a block is given, by pin, as JSON. `references` names the large ones by hash, `blobs` holds the new ones."""
 
     encoded: bytes
-    references: dict[str, str] = field(default_factory=dict)
-    blobs: dict[str, bytes] = field(default_factory=dict)
+    references: dict[str, str] | None = None
+    blobs: dict[str, bytes] | None = None
 
 
 NO_INPUT = StoredInput(b"{}")
 
 
-def store(value: Any, limit: int) -> Stored:
+def store(value: Any) -> Stored:
     """Encode a value that a block gave, once and for all.
 
     Behind its pin everybody sees what is stored, not an object that the block may still change. Raises `NotStorable`,
-    or `TooLarge` when the JSON has more than `limit` bytes.
+    or `TooLarge`.
     """
-    encoded = _encode(value, limit)
+    encoded = encode(value)
     seen = value if type(value) in _SCALARS else json.decode(encoded)
     return Stored(seen, encoded, _large(seen, encoded) if len(encoded) > INLINE_BYTES else None)
 
 
-def store_input(data: Mapping[str, Any], arrived: Mapping[str, Any], limit: int) -> StoredInput:
+def store_input(data: Mapping[str, Any], arrived: Mapping[str, Any]) -> StoredInput:
     """Encode what a block is given. A large value that `arrived` whole is not encoded again, only named.
 
-    Raises `NotStorable`, or `TooLarge` when the JSON of a pin has more than `limit` bytes.
+    Raises `NotStorable`, or `TooLarge` for a pin whose JSON is.
     """
     known = {pin: item for pin, item in arrived.items() if type(item) is Large and data.get(pin) is item.value}
     if not known:
@@ -76,7 +76,7 @@ def store_input(data: Mapping[str, Any], arrived: Mapping[str, Any], limit: int)
     blobs: dict[str, bytes] = {}
     for pin, value in data.items():
         if pin not in known:
-            encoded = _encode(value, limit)
+            encoded = encode(value)
             if len(encoded) <= INLINE_BYTES:
                 in_row[pin] = orjson.Fragment(encoded)
                 continue
@@ -105,13 +105,6 @@ def recall_input(
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values themselves, large or not."""
     return {pin: item.value if type(item) is Large else item for pin, item in values.items()}
-
-
-def _encode(value: Any, limit: int) -> bytes:
-    encoded = json.encode(value)
-    if len(encoded) > limit:
-        raise TooLarge(size=len(encoded), limit=limit)
-    return encoded
 
 
 def _encode_short(data: Mapping[str, Any]) -> bytes | None:

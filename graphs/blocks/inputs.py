@@ -3,6 +3,7 @@
 import types
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from reprlib import Repr
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import orjson
@@ -14,6 +15,9 @@ from core.json import encode
 from graphs.blocks.base import BadInput, BadOutput, Block, Kind
 
 _SHOWN = 80
+_BEGINNING = Repr()
+_BEGINNING.maxlist = _BEGINNING.maxtuple = _BEGINNING.maxset = _BEGINNING.maxdict = _SHOWN // 3
+_BEGINNING.maxstring = _BEGINNING.maxlong = _BEGINNING.maxother = 2 * _SHOWN
 
 T = TypeVar("T")
 
@@ -218,5 +222,9 @@ def _complaint(problem: ErrorDetails, path: tuple[int | str, ...]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value[: _SHOWN + 1] if isinstance(value, (str, bytes, list, tuple)) else value)
+    try:
+        text = repr(value[: _SHOWN + 1]) if isinstance(value, (str, bytes)) else _BEGINNING.repr(value)
+    # Whatever it is, the message is about its type.
+    except Exception:
+        text = type(value).__name__
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
