@@ -19,6 +19,7 @@ from django.utils.safestring import SafeString
 
 from core.admin import ReadOnly
 from core.errors import DomainError
+from core.paging import bounded_count
 from executions import previews, services
 from executions.models import Event, GraphExecution, NodeExecution, NodeOutput
 from executions.picture import duration, friendly, title_of
@@ -30,7 +31,6 @@ MOST_ROWS = 100
 # Of each activation in the table of a run.
 _MOST_OUTPUTS = 3
 _MOST_CHARACTERS = 100
-_MOST_COUNTED = 10_000
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
@@ -40,7 +40,7 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
     def count(self) -> int:
         """The number of rows, or 10,000 when there are more."""
         rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]  # the admin's are always query sets
-        return rows[:_MOST_COUNTED].count()
+        return bounded_count(rows)
 
 
 class LookOnly(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]

@@ -169,8 +169,9 @@ class GraphExecution(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["user", "-created_at"], name="runs_of_a_user"),
-            models.Index(fields=["graph", "-created_at"], name="runs_of_a_graph"),
+            models.Index(fields=["user", "is_deleted", "-created_at", "-id"], name="list_of_a_user"),
+            # With the user and the key the runs of a graph are counted without looking at them.
+            models.Index(fields=["graph", "user", "is_deleted", "-created_at", "-id"], name="list_of_a_graph"),
             models.Index(
                 "user", "graph", Coalesce("root_id", "id"), "id", name="runs_queued", condition=Q(status=Status.QUEUED)
             ),

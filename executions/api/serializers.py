@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from core.api import PaginationSerializer
+from core.paging import CursorPaginationSerializer, PaginationSerializer
 from executions import services
 from executions.api.requests import KEY, KEY_RULE, LONGEST_KEY
 from executions.kinds import NodeStatus, Status
@@ -173,7 +173,7 @@ class GraphExecutionsPageSerializer(serializers.Serializer[Any]):
     """A page of runs."""
 
     executions = GraphExecutionMetaSerializer(many=True)
-    pagination = PaginationSerializer()
+    pagination = CursorPaginationSerializer()
 
 
 class ReplaySerializer(serializers.Serializer[Any]):

@@ -10,13 +10,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from core.api import (
-    Paging,
-    checked_query,
-    error_responses,
-    page_headers,
-    page_parameters,
-)
+from core.api import checked_query, error_responses
+from core.paging import CursorPaging, cursor_parameters, page_headers
 from executions import services
 from executions.api.requests import IDEMPOTENCY_KEY, Trigger, idempotency_key_of, own_run, trigger_of, user_of
 from executions.api.serializers import (
@@ -101,17 +96,17 @@ class ExecutionsView(APIView):
         tags=["executions"],
         operation_id="list_executions",
         summary="List your newest runs",
-        parameters=page_parameters(default=MAX_LISTED, maximum=MAX_LISTED),
+        parameters=cursor_parameters(default=MAX_LISTED, maximum=MAX_LISTED),
         responses={200: GraphExecutionMetaSerializer(many=True), **error_responses(401, 422)},
     )
     def get(self, request: Request) -> Response:
         """Return a page of the runs of all your graphs, newest first, with their values as previews.
 
-        The headers X-Total-Items, X-Total-Pages, X-Current-Page and X-Page-Size say where the page stands.
+        The headers X-Total-Items, X-Total-Pages, X-Current-Page and X-Page-Size say where the page stands,
+        X-Next-Cursor how to get the page behind it, unless it is the last.
         """
-        paging = Paging.of(request, default=MAX_LISTED, maximum=MAX_LISTED)
-        runs = with_previews(GraphExecution.objects.visible_to(user_of(request)))
-        page, pagination = paging.cut(runs.order_by("-created_at", "-pk"))
+        paging = CursorPaging.of(request, default=MAX_LISTED, maximum=MAX_LISTED)
+        page, pagination = paging.cut(with_previews(GraphExecution.objects.visible_to(user_of(request))))
         return Response([listed_run(run) for run in page], headers=page_headers(pagination))
 
 
@@ -137,13 +132,13 @@ class GraphExecutionsView(APIView):
         tags=["executions"],
         operation_id="list_graph_executions",
         summary="List the runs of a graph",
-        parameters=page_parameters(),
+        parameters=cursor_parameters(),
         responses={200: GraphExecutionsPageSerializer, **error_responses(401, 422)},
     )
     def get(self, request: Request, graph_id: UUID) -> Response:
         """Return a page of the graph's runs, newest first, with their values as previews."""
         runs = GraphExecution.objects.visible_to(user_of(request)).filter(graph=graph_id)
-        page, pagination = Paging.of(request).cut(with_previews(runs).order_by("-created_at", "-pk"))
+        page, pagination = CursorPaging.of(request).cut(with_previews(runs))
         return Response({"executions": [listed_run(run) for run in page], "pagination": pagination})
 
 

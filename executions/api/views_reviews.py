@@ -9,7 +9,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from core.api import Paging, error_responses, page_headers, page_parameters
+from core.api import error_responses
+from core.paging import Paging, page_headers, page_parameters
 from executions.api.requests import own_run, user_of
 from executions.kinds import ReviewStatus
 from executions.models import Review

@@ -11,7 +11,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import User
-from core.api import Paging, body_as, checked_query, error_responses, page_headers, page_parameters
+from core.api import body_as, checked_query, error_responses
+from core.paging import Paging, page_headers, page_parameters
 from graphs import services
 from graphs.api.serializers import ExportQuery, GraphQuery
 from graphs.blocks.catalogue import describe

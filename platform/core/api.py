@@ -1,17 +1,14 @@
-"""What every endpoint has in common: one shape of error, strict JSON in, pages out."""
+"""What every endpoint has in common: one shape of error, strict JSON in."""
 
 import logging
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import IO, Any, ClassVar, TypeVar
 
 import pydantic
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
-from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, JsonResponse
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
+from drf_spectacular.utils import OpenApiResponse
 from rest_framework import exceptions, serializers
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
@@ -24,7 +21,6 @@ log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
 
-AnyModel = TypeVar("AnyModel", bound=Model)
 AnySchema = TypeVar("AnySchema", bound=pydantic.BaseModel)
 Problem = dict[str, Any]
 
@@ -179,65 +175,6 @@ def checked_query(serializer: type[serializers.Serializer[Any]], request: Reques
     return dict(query.validated_data)
 
 
-# --- Pages ------------------------------------------------------------------------------------------------------
-
-
-class PaginationSerializer(serializers.Serializer[Any]):
-    """Where a page stands in its list."""
-
-    total_items = serializers.IntegerField()
-    total_pages = serializers.IntegerField()
-    current_page = serializers.IntegerField()
-    page_size = serializers.IntegerField()
-
-
-@dataclass(frozen=True, slots=True)
-class Paging:
-    """Which page of a list the caller asks for: `page` counts from 1, `page_size` rows each."""
-
-    page: int
-    page_size: int
-
-    @classmethod
-    def of(cls, request: Request, *, default: int = 25, maximum: int = 100) -> "Paging":
-        """Read `page` and `page_size` of the query; raises `RequestInvalid` when one is out of bounds."""
-        problems: list[Problem] = []
-        page = _whole_number(request, "page", 1, 1_000_000, problems)
-        page_size = _whole_number(request, "page_size", default, maximum, problems)
-        if problems:
-            raise RequestInvalid(problems)
-        return cls(page, page_size)
-
-    def cut(self, rows: QuerySet[AnyModel]) -> tuple[list[AnyModel], dict[str, int]]:
-        """The rows of this page and the pagination object, in two queries; `rows` must have a total order.
-
-        A page after the last is empty.
-        """
-        total = rows.count()
-        start = (self.page - 1) * self.page_size
-        pagination = {
-            "total_items": total,
-            "total_pages": -(-total // self.page_size),
-            "current_page": self.page,
-            "page_size": self.page_size,
-        }
-        return (list(rows[start : start + self.page_size]) if start < total else []), pagination
-
-
-def page_headers(pagination: dict[str, int]) -> dict[str, str]:
-    """Where a plain list stands, for those who turn its pages: `X-Total-Items` and so on."""
-    return {f"X-{key.replace('_', '-').title()}": str(value) for key, value in pagination.items()}
-
-
-def _whole_number(request: Request, name: str, default: int, maximum: int, problems: list[Problem]) -> int:
-    text = request.query_params.get(name, str(default))
-    if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) and 1 <= int(text) <= maximum:
-        return int(text)
-    message = f"Input should be a whole number from 1 to {maximum}"
-    problems.append({"loc": ["query", name], "msg": message, "type": "int_range"})
-    return default
-
-
 # --- The schema of all this -------------------------------------------------------------------------------------
 
 
@@ -267,11 +204,3 @@ _MEANINGS = {
 def error_responses(*statuses: int) -> dict[int, OpenApiResponse]:
     """The schema's answers for these error statuses, in the one shape."""
     return {number: OpenApiResponse(ErrorSerializer, _MEANINGS[number]) for number in statuses}
-
-
-def page_parameters(*, default: int = 25, maximum: int = 100) -> list[OpenApiParameter]:
-    """The schema's `page` and `page_size`."""
-    return [
-        OpenApiParameter("page", int, default=1, description="Which page, counted from 1."),
-        OpenApiParameter("page_size", int, default=default, description=f"Items on a page, at most {maximum}."),
-    ]
