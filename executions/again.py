@@ -13,7 +13,6 @@ from django.db.models import Q
 
 from core import json
 from core.after_commit import send
-from core.broker import Hint
 from core.ids import uuid7
 from executions import events, queue
 from executions.checks import RunChecks
@@ -240,7 +239,8 @@ def _queue(source: GraphExecution, takeover: Takeover, columns: Mapping[str, Any
             return started_by(source.user_id, [(columns["trigger_key"], columns["request_hash"])])[0]
         run_id: UUID = inserted[0]
         cursor.execute(_COPY, {**_rows(takeover), "run": run_id, "source": source.pk, "queued": EventKind.RUN_QUEUED})
-        hint = Hint(events.graph_group(source.user_id, source.graph_id), events.changed(run_id, 1 + len(ended)))
+        news = events.turn_of(source.user_id, source.graph_id, {run_id: 1 + len(ended)})
+        hint = events.hint(source.user_id, news)
         if ring:
             queue.ring([run_id], [hint])
         else:

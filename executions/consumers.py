@@ -5,28 +5,27 @@ get lost are made up for by a look every few seconds.
 """
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
+from contextlib import AsyncExitStack
 from typing import Any, cast
 from uuid import UUID
 
-import orjson
-from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import Error as DatabaseError
 
 from accounts.models import User
 from core import strict_json
 from core.errors import Conflict, DomainError, Invalid, Unavailable
-from core.sockets import TRY_AGAIN_LATER, accept_and_close, protocol_of
+from core.listening import Listener, listening
+from core.sockets import TRY_AGAIN_LATER, Receive, Scope, Send, accept_and_close, protocol_of
 from executions import events
-from executions.feeds import NODE_EVENT, RUN_EVENT, RunFeed
+from executions.feeds import RunFeed, run_channel
 from executions.graph_feed import GraphFeed
+from executions.messages import text_of
 from executions.models import GraphExecution
-from executions.reading import Wire
-from executions.subscriptions import Subscription, reading
+from executions.readers import reading
+from executions.subscriptions import Subscription
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +36,7 @@ BURST = 200
 RATE = 20.0
 SEND_SECONDS = 30.0
 LOOK_SECONDS = 10.0
-# The runs of a graph hint at every commit; their statuses change less often.
-GRAPH_PAUSE = 0.2
 ABUSE = 4008
-
-_METHOD_OF = {RUN_EVENT: "graph_execution_event", NODE_EVENT: "node_execution_event"}
 
 
 class MessageInvalid(Invalid):
@@ -52,39 +47,49 @@ class TooManySubscriptions(Conflict):
     """This socket has as many subscriptions as it may have."""
 
 
-class RunsConsumer(AsyncWebsocketConsumer):
+async def consume(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one socket to its end; without a channel layer to listen to, it is closed with 1013."""
+    async with AsyncExitStack() as stack:
+        try:
+            listener = await stack.enter_async_context(listening())
+        except Unavailable as error:
+            log.error("%s", error)
+            await accept_and_close(scope, receive, send, TRY_AGAIN_LATER, "Messages cannot be delivered at the moment")
+        else:
+            await RunsConsumer(scope, receive, send, listener).serve()
+
+
+class RunsConsumer:
     """One socket of one user."""
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve the socket to its end; without a channel layer to listen to, it is closed with 1013."""
-        try:
-            await super().__call__(scope, receive, send)
-        # The layer is asked for a channel before anything else. It may fail with whatever its client library raises.
-        except Exception as error:
-            if hasattr(self, "channel_name"):
-                raise
-            log.error("The channel layer does not answer: %s", error)
-            await accept_and_close(scope, receive, send, TRY_AGAIN_LATER, "Messages cannot be delivered at the moment")
-
-    async def connect(self) -> None:
-        """Accept; who the user is was settled before."""
-        self._user = cast(User, self.scope["user"])
+    def __init__(self, scope: Scope, receive: Receive, send: Send, listener: Listener) -> None:
+        self._user = cast(User, scope["user"])
+        self._protocol = protocol_of(scope)
+        self._receive = receive
+        self._emit = send
+        self._listener = listener
+        self._group = events.group(self._user.pk)
         self._subscriptions: dict[str, Subscription] = {}
         self._sending = asyncio.Lock()
         self._is_closed = False
         self._allowance, self._counted_at = float(BURST), time.monotonic()
-        await self.accept(protocol_of(self.scope))
-        self._caretaker = asyncio.create_task(self._look_after())
 
-    async def disconnect(self, code: int) -> None:
-        """Leave nothing behind."""
-        self._is_closed = True
-        self._caretaker.cancel()
-        await asyncio.gather(self._caretaker, return_exceptions=True)
-        for channel in list(self._subscriptions):
-            await self._end(channel)
+    async def serve(self) -> None:
+        """Accept, for who the user is was settled before; answer every message, and leave nothing behind."""
+        await self._receive()
+        await self._emit({"type": "websocket.accept", "subprotocol": self._protocol})
+        caretaker = asyncio.create_task(self._look_after())
+        try:
+            while (message := await self._receive())["type"] == "websocket.receive":
+                await self._take(message.get("text"), message.get("bytes"))
+        finally:
+            self._is_closed = True
+            caretaker.cancel()
+            await asyncio.gather(caretaker, return_exceptions=True)
+            for channel in list(self._subscriptions):
+                await self._end(channel)
 
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+    async def _take(self, text: str | None, binary: bytes | None) -> None:
         """Answer one message; what is wrong with it is told, and the socket stays."""
         if self._is_closed:
             return
@@ -93,7 +98,7 @@ class RunsConsumer(AsyncWebsocketConsumer):
             return
         method: str | None = None
         try:
-            method, data = _envelope(text_data, bytes_data)
+            method, data = _envelope(text, binary)
             answer = self._answer_to(method)
             await answer(data)
         except DomainError as error:
@@ -101,12 +106,6 @@ class RunsConsumer(AsyncWebsocketConsumer):
         except DatabaseError as error:
             log.error("The database does not answer: %s", error)
             await self._complain(method, Unavailable("The database does not answer; try again in a moment"))
-
-    async def run_changed(self, hint: dict[str, Any]) -> None:
-        """The channel layer says that a run has new events."""
-        for subscription in self._subscriptions.values():
-            if isinstance(subscription.feed, GraphFeed) or subscription.group == events.run_group(hint["run_id"]):
-                subscription.look()
 
     # Methods of clients
 
@@ -122,51 +121,35 @@ class RunsConsumer(AsyncWebsocketConsumer):
         return answers[method]
 
     async def _subscribe_to_run(self, data: Any) -> None:
-        run_id, after_seq = _id(data, "graph_exec_id"), _after_seq(data)
-        await self._subscribe(
-            "subscribe_graph_execution",
-            RunFeed(self._user, run_id, after_seq),
-            channel=self._run_channel(run_id),
-            group=events.run_group(run_id),
-        )
+        feed = RunFeed(self._user, _id(data, "graph_exec_id"), _after_seq(data))
+        await self._subscribe("subscribe_graph_execution", feed)
 
     async def _subscribe_to_graph(self, data: Any) -> None:
-        graph_id = _id(data, "graph_id")
-        await self._subscribe(
-            "subscribe_graph_executions",
-            GraphFeed(self._user, graph_id),
-            channel=f"{self._user.pk}|graph#{graph_id}|executions",
-            group=events.graph_group(self._user.pk, graph_id),
-            pause=GRAPH_PAUSE,
-        )
+        await self._subscribe("subscribe_graph_executions", GraphFeed(self._user, _id(data, "graph_id")))
 
     async def _unsubscribe(self, data: Any) -> None:
-        channel = self._run_channel(_id(data, "graph_exec_id"))
+        channel = run_channel(self._user.pk, _id(data, "graph_exec_id"))
         was_subscribed = await self._end(channel)
         await self._reply("unsubscribe", success=True, channel=channel if was_subscribed else None)
 
     async def _heartbeat(self, data: Any) -> None:
         await self._reply("heartbeat", data="pong", success=True)
 
-    def _run_channel(self, run_id: UUID) -> str:
-        return f"{self._user.pk}|graph_exec#{run_id}"
-
     # Subscriptions
 
-    async def _subscribe(
-        self, method: str, feed: RunFeed | GraphFeed, *, channel: str, group: str, pause: float = 0.0
-    ) -> None:
+    async def _subscribe(self, method: str, feed: RunFeed | GraphFeed) -> None:
         """Begin to watch; a subscription to the same begins anew."""
+        channel = feed.channel
         if channel not in self._subscriptions and len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
             raise TooManySubscriptions(f"A socket may have {MAX_SUBSCRIPTIONS} subscriptions: unsubscribe from another")
         await self._end(channel)
-        subscription = Subscription(feed, partial(self._send_event, channel), channel=channel, group=group, pause=pause)
-        # Joined first: what happens between reading and joining would be noticed late.
-        await self._join(subscription)
+        subscription = Subscription(feed, self._send)
+        # Before it is read: what happens between reading and listening would be noticed late.
+        await self._listener.listen(self._group, feed.topic, subscription.hear)
         try:
-            snapshot = await reading(feed.open)()
+            snapshot = await feed.open()
         except BaseException:
-            await self._leave(subscription)
+            await self._listener.leave(self._group, feed.topic, subscription.hear)
             raise
         self._subscriptions[channel] = subscription
         await self._reply(method, success=True, channel=channel)
@@ -178,32 +161,17 @@ class RunsConsumer(AsyncWebsocketConsumer):
         if subscription is None:
             return False
         await subscription.stop()
-        await self._leave(subscription)
+        await self._listener.leave(self._group, subscription.feed.topic, subscription.hear)
         return True
-
-    async def _join(self, subscription: Subscription) -> None:
-        try:
-            await self.channel_layer.group_add(subscription.group, self.channel_name)
-            subscription.has_joined = True
-        # Any failure of the layer: until it is back, the look every few seconds has to do.
-        except Exception as error:
-            log.warning("The channel layer did not take a socket into %s: %s", subscription.group, error)
-
-    async def _leave(self, subscription: Subscription) -> None:
-        try:
-            await self.channel_layer.group_discard(subscription.group, self.channel_name)
-        # As above; the layer forgets the socket when it ends.
-        except Exception as error:
-            log.warning("The channel layer did not let a socket out of %s: %s", subscription.group, error)
 
     async def _look_after(self) -> None:
         """Notice what no hint told."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             subscriptions = list(self._subscriptions.values())
-            for subscription in subscriptions:
-                if not subscription.has_joined:
-                    await self._join(subscription)
+            if not subscriptions:
+                continue
+            await self._listener.join(self._group)
             try:
                 await self._look(subscriptions)
             except DatabaseError as error:
@@ -214,36 +182,28 @@ class RunsConsumer(AsyncWebsocketConsumer):
         heads = await reading(_heads)(open_runs) if open_runs else {}
         for subscription in subscriptions:
             feed = subscription.feed
-            if isinstance(feed, GraphFeed) or (isinstance(feed, RunFeed) and heads.get(feed.run_id, 0) > feed.seq):
-                subscription.look()
+            if isinstance(feed, GraphFeed):
+                subscription.hear({})
+            elif isinstance(feed, RunFeed) and heads.get(feed.run_id, 0) > feed.seq:
+                subscription.hear({str(feed.run_id): heads[feed.run_id]})
 
     # Sending
 
-    async def _send_event(self, channel: str, event: Wire) -> None:
-        await self._send({"method": _METHOD_OF[event["event_type"]], "channel": channel, "data": event})
-
     async def _reply(self, method: str, **parts: Any) -> None:
-        await self._send({"method": method, **parts})
+        await self._send(text_of(method, **parts))
 
     async def _complain(self, method: str | None, error: DomainError) -> None:
-        await self._send(
-            {
-                "method": "error",
-                "success": False,
-                "error": error.message,
-                "data": {"method": method, "code": error.code},
-            }
-        )
+        about = {"method": method, "code": error.code}
+        await self._reply("error", success=False, error=error.message, data=about)
 
-    async def _send(self, message: Wire) -> None:
+    async def _send(self, text: str) -> None:
         """Send, waiting for a slow client as long as is decent: one that takes nothing is let go."""
         if self._is_closed:
             return
-        text = _text(message)
         async with self._sending:
             try:
                 async with asyncio.timeout(SEND_SECONDS):
-                    await self.send(text)
+                    await self._emit({"type": "websocket.send", "text": text})
             except TimeoutError:
                 self._is_closed = True
         if self._is_closed:
@@ -252,7 +212,7 @@ class RunsConsumer(AsyncWebsocketConsumer):
     async def _refuse(self, reason: str) -> None:
         """Close from this side; whatever still arrives is ignored."""
         self._is_closed = True
-        await self.close(ABUSE, reason)
+        await self._emit({"type": "websocket.close", "code": ABUSE, "reason": reason})
 
     def _may_speak(self) -> bool:
         """Whether the client keeps to the rate of messages."""
@@ -295,11 +255,3 @@ def _after_seq(data: dict[str, Any]) -> int | None:
 
 def _heads(run_ids: list[UUID]) -> dict[UUID, int]:
     return dict(GraphExecution.objects.filter(pk__in=run_ids).values_list("pk", "head_seq"))
-
-
-def _text(message: Wire) -> str:
-    try:
-        return orjson.dumps(message).decode()
-    except orjson.JSONEncodeError:
-        # Integers of more than 64 bits.
-        return json.dumps(message, ensure_ascii=False)

@@ -1,19 +1,41 @@
-"""Who is told that a run changed. The events themselves are rows; see `executions.models.Event`."""
+"""Who is told that runs changed. The events themselves are rows; see `executions.models.Event`.
 
-from typing import Any
+All hints about a user's runs go to one group, so that a commit costs one message whoever watches; who watches listens
+to a topic.
+"""
+
+from collections.abc import Mapping
 from uuid import UUID
 
+from core.broker import Hint
+from core.hints import News, message
 
-def run_group(run_id: UUID | str) -> str:
-    """The channel-layer group of those who watch one run."""
+
+def group(user_id: UUID) -> str:
+    """The channel-layer group of those who watch runs of the user."""
+    return f"user.{user_id}"
+
+
+def run_topic(run_id: UUID) -> str:
+    """The topic of those who watch one run."""
     return f"run.{run_id}"
 
 
-def graph_group(user_id: UUID | str, graph_id: UUID | str) -> str:
-    """The channel-layer group of those who watch all of a user's runs of one graph."""
+def graph_topic(user_id: UUID, graph_id: UUID) -> str:
+    """The topic of those who watch all of a user's runs of one graph."""
     return f"graph.{user_id}.{graph_id}"
 
 
-def changed(run_id: UUID | str, head_seq: int) -> dict[str, Any]:
-    """The hint that a run has events up to `head_seq`."""
-    return {"type": "run.changed", "run_id": str(run_id), "head": head_seq}
+def event_of(run_id: UUID, head_seq: int) -> News:
+    """News for those who watch the run: it has events up to `head_seq`."""
+    return {run_topic(run_id): {str(run_id): head_seq}}
+
+
+def turn_of(user_id: UUID, graph_id: UUID, heads: Mapping[UUID, int]) -> News:
+    """News for those who watch the graph: these runs of it are new or have another status."""
+    return {graph_topic(user_id, graph_id): {str(run_id): head_seq for run_id, head_seq in heads.items()}}
+
+
+def hint(user_id: UUID, news: News) -> Hint:
+    """The hint that bears the news."""
+    return Hint(group(user_id), message(news))

@@ -1,22 +1,27 @@
 """What a watcher of a graph is sent: each of its runs whenever its status changes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db.models import Q
 
 from accounts.models import User
-from executions.feeds import run_event
+from executions import events
+from executions.feeds import run_events
 from executions.kinds import ACTIVE, FINAL, Status
+from executions.messages import event_text
 from executions.models import GraphExecution, GraphExecutionQuerySet
-from executions.reading import Wire, rows_of, with_previews
+from executions.readers import reading
+from executions.reading import rows_of, with_previews
 from graphs.errors import GraphNotFound
 from graphs.models import Graph
 
 MAX_PAGE = 100
 # Runs whose end is awaited at most; of more, the oldest are forgotten.
 MAX_TRACKED = 1000
+# Runs that were heard of and not yet read are remembered up to this many; of more, all are looked at.
+MAX_HEARD = 2000
 # A run becomes visible when its transaction commits, which may be later than one that was created after it.
 _OVERLAP = timedelta(seconds=10)
 
@@ -27,18 +32,56 @@ class GraphFeed:
     Changes that follow each other faster than they are read are sent as the last one.
     """
 
+    longest_rest = 0.2
+
     def __init__(self, user: User, graph_id: UUID) -> None:
-        self.graph_id = graph_id
+        self.channel = f"{user.pk}|graph#{graph_id}|executions"
+        self.topic = events.graph_topic(user.pk, graph_id)
         self.is_over = False
+        self._graph_id = graph_id
         self._user = user
         self._since: datetime
         # The status that the watcher knows of each run, for those under way and those created since `_since`.
         self._known: dict[UUID, tuple[Status, datetime]] = {}
+        # Runs that were heard of and are yet to be read; whether any other may have changed, too.
+        self._heard: set[UUID] = set()
+        self._must_look = False
 
-    def open(self) -> list[Wire]:
+    async def open(self) -> Sequence[str]:
         """Begin with the newest runs that are under way; raises `GraphNotFound` when the user has no such graph."""
-        if not Graph.objects.visible_to(self._user).filter(pk=self.graph_id).exists():
-            raise GraphNotFound(graph_id=str(self.graph_id))
+        return await reading(self._open)()
+
+    def hear(self, heads: Mapping[str, int], wake: Callable[[], None]) -> None:
+        """These runs are new or have another status; without any, whichever may."""
+        self._heard.update(map(UUID, heads))
+        if not heads or len(self._heard) > MAX_HEARD:
+            self._heard.clear()
+            self._must_look = True
+        wake()
+
+    async def next_page(self) -> Sequence[str]:
+        """The runs whose status is another than the watcher knows, oldest first; empty when there are none."""
+        while self._must_look or self._heard:
+            if texts := await self._read():
+                return texts
+        return []
+
+    async def _read(self) -> Sequence[str]:
+        try:
+            if self._must_look:
+                self._must_look = False
+                return await reading(self._look)()
+            chunk = sorted(self._heard)[:MAX_PAGE]
+            self._heard.difference_update(chunk)
+            return await reading(self._read_heard)(chunk)
+        except BaseException:
+            # Nothing that was heard may be forgotten.
+            self._must_look = True
+            raise
+
+    def _open(self) -> Sequence[str]:
+        if not Graph.objects.visible_to(self._user).filter(pk=self._graph_id).exists():
+            raise GraphNotFound(graph_id=str(self._graph_id))
         ((now,),) = rows_of("SELECT clock_timestamp()", [])
         self._since = now - _OVERLAP
         ended_before = self._runs().filter(created_at__gt=self._since, status__in=FINAL)
@@ -46,24 +89,34 @@ class GraphFeed:
         under_way = with_previews(self._runs().filter(status__in=ACTIVE)).order_by("-created_at", "-pk")[:MAX_PAGE]
         runs = list(under_way)[::-1]
         self._know(runs)
-        return [run_event(run, snapshot=True) for run in runs]
+        return self._texts(runs, snapshot=True)
 
-    def next_page(self) -> list[Wire]:
-        """The runs whose status is another than the watcher knows, oldest first; empty when there are none."""
+    def _read_heard(self, run_ids: Sequence[UUID]) -> Sequence[str]:
+        found = with_previews(self._runs().filter(pk__in=run_ids)).order_by("created_at", "pk")
+        runs = [run for run in found if run.pk not in self._known or self._known[run.pk][0] != run.status]
+        self._know(runs)
+        return self._texts(runs)
+
+    def _look(self) -> Sequence[str]:
+        """Find what nobody told of."""
         news = Q(created_at__gt=self._since) & ~Q(pk__in=list(self._known))
         for status in ACTIVE:
             known = [run_id for run_id, (last, _) in self._known.items() if last is status]
             if known:
                 news |= Q(pk__in=known) & ~Q(status=status)
         runs = list(with_previews(self._runs().filter(news)).order_by("created_at", "pk")[:MAX_PAGE])
-        events = [run_event(run) for run in runs]
         self._know(runs)
         if len(runs) < MAX_PAGE:
             self._forget()
-        return events
+        else:
+            self._must_look = True
+        return self._texts(runs)
+
+    def _texts(self, runs: Sequence[GraphExecution], *, snapshot: bool = False) -> Sequence[str]:
+        return [event_text(self.channel, event) for event in run_events(runs, snapshot=snapshot)]
 
     def _runs(self) -> GraphExecutionQuerySet:
-        return GraphExecution.objects.visible_to(self._user).filter(graph=self.graph_id)
+        return GraphExecution.objects.visible_to(self._user).filter(graph=self._graph_id)
 
     def _know(self, runs: Iterable[GraphExecution]) -> None:
         self._known.update({run.pk: (Status(run.status), run.created_at) for run in runs})

@@ -53,10 +53,10 @@ FROM unnest(%s::uuid[], %s::int[], %s::int[]) AS wanted(id, first, stop) CROSS J
 _GIVEN = """
 SELECT node_execution_id, max(outputs) FROM executions_event
 WHERE run_id = %s AND seq <= %s AND node_execution_id IS NOT NULL GROUP BY node_execution_id
-HAVING NOT bool_or(kind IN ('node.completed', 'node.failed', 'node.terminated'))
+HAVING NOT bool_or(kind IN ('node.completed', 'node.failed', 'node.terminated')) AND max(outputs) > 0
 """
 
-# Activations that have not ended, with how many outputs they had given.
+# Activations that have not ended and had given outputs, with how many.
 Given = dict[UUID, int]
 
 
@@ -124,7 +124,7 @@ class Page:
 
 
 def given_by(run_id: UUID, seq: int) -> Given:
-    """How many outputs each activation that had not ended by the event `seq` had given."""
+    """How many outputs each activation that had not ended by the event `seq` had given by then, if any."""
     return dict(rows_of(_GIVEN, [run_id, seq]))
 
 
@@ -150,7 +150,7 @@ def _events_after(run_id: UUID, seq: int, given: Given) -> tuple[list[PastEvent]
         events.append(event)
         if event.is_end:
             given.pop(pk, None)
-        elif event.kind in NODE_STATUS:
+        elif outputs:
             given[pk] = outputs
     return events, given
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -90,21 +91,27 @@ FROM executions_nodeexecution WHERE run_id = %s GROUP BY node_id, status
 # Of a node's activations the first of these is shown.
 _TELLING = ["RUNNING", "FAILED", "REVIEW", "WAITING", "TERMINATED", "COMPLETED"]
 
-_OUTPUTS_OF_RUN = f"""
+# The offset keeps the planner from reading all activations of the runs to find a few.
+_OUTPUTS_OF_RUNS = f"""
 WITH given AS (
-    SELECT id, ended_at, input_data ->> 'name' AS name, input_data -> 'value' AS value,
-        input_blobs ->> 'value' AS blob,
-        coalesce({_SIZE_OF_BLOB.format("input_blobs ->> 'value'")}, octet_length((input_data -> 'value')::text)) AS size
-    FROM executions_nodeexecution
-    WHERE run_id = %s AND node_id = ANY(%s) AND status = 'COMPLETED' AND input_data ? 'value'
-    ORDER BY ended_at DESC, id DESC LIMIT {MAX_OUTPUTS + 1}
+    SELECT found.*,
+        coalesce({_SIZE_OF_BLOB.format("found.blob")}, octet_length(found.value::text)) AS size
+    FROM unnest(%s::uuid[]) AS wanted(run_id) CROSS JOIN LATERAL (
+        SELECT run_id, id, ended_at, input_data ->> 'name' AS name, input_data -> 'value' AS value,
+            input_blobs ->> 'value' AS blob
+        FROM executions_nodeexecution
+        WHERE run_id = wanted.run_id AND node_id = ANY(%s) AND status = 'COMPLETED' AND input_data ? 'value'
+        ORDER BY ended_at DESC, id DESC LIMIT {MAX_OUTPUTS + 1} OFFSET 0
+    ) AS found
 ), measured AS (
     SELECT *, {_FITS.format("ended_at DESC, id DESC")} AND (%s OR size <= {previews.FETCHED_LENGTH})
         OR size <= {2 * previews.EDGE} AS fits FROM given
 )
-SELECT name, {previews.cut_in_sql("value", "fits OR blob IS NOT NULL")}, CASE WHEN fits THEN blob END, NOT fits
+SELECT run_id, name, {previews.cut_in_sql("value", "fits OR blob IS NOT NULL")}, CASE WHEN fits THEN blob END, NOT fits
 FROM measured ORDER BY ended_at, id
 """  # noqa: S608  all parts are constants
+# Graph versions whose output nodes are remembered.
+_MAX_VERSIONS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +147,10 @@ def listed_run(run: GraphExecution) -> Wire:
     return _run(run, {name: _previewed(run, name) for name in _OBJECTS})
 
 
-def run_with_outputs(run: GraphExecution) -> Wire:
-    """A run read `with_previews` as the contract's GraphExecution, its values and outputs as previews."""
-    outputs = _run_outputs(run, whole=False)
-    shown = listed_run(run)
-    return {**shown, "outputs": outputs.values, "truncated": shown["truncated"] or outputs.truncated}
+def runs_with_outputs(runs: Sequence[GraphExecution]) -> list[Wire]:
+    """Runs of one user, read `with_previews`, as the contract's GraphExecution, values and outputs as previews."""
+    outputs = _outputs_of(runs, whole=False)
+    return [_with_outputs(listed_run(run), outputs[run.pk]) for run in runs]
 
 
 def run_detail(run: GraphExecution, *, page: int = 1, page_size: int = MAX_NODES) -> Wire:
@@ -152,7 +158,7 @@ def run_detail(run: GraphExecution, *, page: int = 1, page_size: int = MAX_NODES
 
     Page 1 has the newest activations, page 2 those before; within a page the oldest come first.
     """
-    outputs = _run_outputs(run, whole=True)
+    outputs = _outputs_of([run], whole=True)[run.pk]
     nodes = _nodes(run, page, page_size)
     has_all = page == 1 and len(nodes) < page_size
     total = len(nodes) if has_all else NodeExecution.objects.filter(run=run.pk).count()
@@ -212,16 +218,25 @@ def _stats(run: GraphExecution) -> Wire:
     }
 
 
-def _run_outputs(run: GraphExecution, *, whole: bool) -> Shown:
-    """The newest outputs of a run by name, oldest first: what its completed output nodes were given."""
-    output_blocks = [block.id for block in BLOCKS.all() if block.kind is Kind.OUTPUT]
-    nodes = Node.objects.filter(
-        graph_version__graph_id=run.graph_id, graph_version__version=run.graph_version, block_id__in=output_blocks
-    )
-    node_ids = list(nodes.values_list("pk", flat=True))
-    rows = rows_of(_OUTPUTS_OF_RUN, [run.user_id, run.pk, node_ids, whole]) if node_ids else []
+def _with_outputs(run: Wire, outputs: Shown) -> Wire:
+    return {**run, "outputs": outputs.values, "truncated": run["truncated"] or outputs.truncated}
+
+
+def _outputs_of(runs: Sequence[GraphExecution], *, whole: bool) -> dict[UUID, Shown]:
+    """The newest outputs of each run by name, oldest first: what its completed output nodes were given."""
+    versions = {(run.graph_id, run.graph_version) for run in runs}
+    node_ids = [node_id for version in versions for node_id in _output_nodes(*version)]
+    found: dict[UUID, list[tuple[Any, ...]]] = {run.pk: [] for run in runs}
+    if node_ids:
+        user_id = runs[0].user_id
+        for run_id, *row in rows_of(_OUTPUTS_OF_RUNS, [user_id, list(found), node_ids, whole]):
+            found[run_id].append(tuple(row))
+    large = blobs.values_of(runs[0].user_id, (row[2] for rows in found.values() for row in rows)) if node_ids else {}
+    return {run_id: _shown_outputs(rows, large, whole=whole) for run_id, rows in found.items()}
+
+
+def _shown_outputs(rows: Sequence[tuple[Any, ...]], large: Mapping[str, Any], *, whole: bool) -> Shown:
     truncated = len(rows) > MAX_OUTPUTS
-    large = blobs.values_of(run.user_id, (row[2] for row in rows))
     outputs: dict[str, list[Any]] = {}
     for name, text, blob, cut in rows[-MAX_OUTPUTS:]:
         value = large[blob] if blob else json.loads(text)
@@ -229,6 +244,14 @@ def _run_outputs(run: GraphExecution, *, whole: bool) -> Shown:
         truncated = truncated or cut or shown is not value
         outputs.setdefault(name or "", []).append(shown)
     return Shown(outputs, truncated)
+
+
+@lru_cache(_MAX_VERSIONS)
+def _output_nodes(graph_id: UUID, version: int) -> tuple[UUID, ...]:
+    """The nodes of a graph's version that give the run's outputs; a saved version never changes."""
+    blocks = [block.id for block in BLOCKS.all() if block.kind is Kind.OUTPUT]
+    nodes = Node.objects.filter(graph_version__graph_id=graph_id, graph_version__version=version, block_id__in=blocks)
+    return tuple(nodes.values_list("pk", flat=True))
 
 
 # --- Activations ------------------------------------------------------------------------------------------------

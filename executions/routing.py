@@ -4,7 +4,7 @@ from typing import Any
 
 from django.urls import path
 
-from executions.consumers import RunsConsumer
+from executions.consumers import consume
 
 # The stubs know only views of HTTP; Channels takes its own applications here.
-websocket_urlpatterns: list[Any] = [path("ws", RunsConsumer.as_asgi())]  # type: ignore[arg-type]
+websocket_urlpatterns: list[Any] = [path("ws", consume)]  # type: ignore[arg-type]

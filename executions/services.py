@@ -16,7 +16,6 @@ from django.db.models import JSONField
 
 from core import json
 from core.after_commit import send
-from core.broker import Hint
 from core.errors import Conflict, Invalid
 from core.ids import uuid7
 from core.sql import fetch_prepared
@@ -279,7 +278,8 @@ def _insert(
         raise GraphNotFound(graph_id=str(graph.id)) from None
     runs = {run.pk: run for run in map(_run_of, inserted)}
     if runs:
-        hint = Hint(events.graph_group(graph.owner_id, graph.id), events.changed(next(iter(runs)), 1))
+        news = events.turn_of(graph.owner_id, graph.id, dict.fromkeys(runs, 1))
+        hint = events.hint(graph.owner_id, news)
         if ring:
             queue.ring(list(runs), [hint])
         else:
@@ -329,8 +329,8 @@ def _end(run: GraphExecution, status: Status, error_code: str = "", error: str =
 
 def _announce(run_id: UUID, user_id: UUID, graph_id: UUID, head_seq: int) -> None:
     """Tell those who watch the run, and those who watch all of the graph's, once the transaction commits."""
-    hint = events.changed(run_id, head_seq)
-    send(hints=[Hint(group, hint) for group in (events.graph_group(user_id, graph_id), events.run_group(run_id))])
+    news = {**events.event_of(run_id, head_seq), **events.turn_of(user_id, graph_id, {run_id: head_seq})}
+    send(hints=[events.hint(user_id, news)])
 
 
 def _text(value: object) -> str:

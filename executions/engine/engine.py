@@ -39,6 +39,7 @@ from executions.engine.sweeps import Sweeps
 from executions.engine.waits import Wait
 from executions.engine.watchdog import Watchdog
 from executions.errors import Fenced
+from executions.kinds import Status
 from executions.node_tasks import Ending
 from graphs.blocks.registry import BLOCKS
 from graphs.errors import UnknownBlock
@@ -207,12 +208,14 @@ class Engine:
 
     def announce(self, claim: Claim, committed: Committed, batch: Batch) -> None:
         """Tell whoever watches, and the parent run if it now has something to look at."""
-        if batch.events:
-            run_id, hint = str(claim.run_id), events.changed(claim.run_id, committed.head_seq)
-            groups = [events.run_group(run_id)]
-            if any(event.node_execution_id is None for event in batch.events):
-                groups.append(events.graph_group(claim.user_id, claim.graph_id))
-            self._hints.send(groups, run_id, hint)
+        has_turned = batch.status is not Status.RUNNING or any(
+            event.node_execution_id is None for event in batch.events
+        )
+        if batch.events or has_turned:
+            news = events.event_of(claim.run_id, committed.head_seq)
+            if has_turned:
+                news = {**news, **events.turn_of(claim.user_id, claim.graph_id, {claim.run_id: committed.head_seq})}
+            self._hints.send(events.group(claim.user_id), news)
         if committed.is_crowded:
             self._intake.crowd(claim.user_id)
         if committed.woken is not None:

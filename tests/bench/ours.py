@@ -99,14 +99,14 @@ class _Ends:
         self._thread.join()
 
     def watch(self, user_id: UUID, graph_id: UUID) -> None:
-        self._await(self._layer.group_add(events.graph_group(user_id, graph_id), self._channel))
+        self._topic = events.graph_topic(user_id, graph_id)
+        self._await(self._layer.group_add(events.group(user_id), self._channel))
 
     def wait(self, run_ids: Sequence[UUID]) -> None:
         missing = {str(run_id) for run_id in run_ids}
         while missing:
-            hint = self._await(self._layer.receive(self._channel))
-            if hint["run_id"] in missing and _has_ended(hint["run_id"]):
-                missing.discard(hint["run_id"])
+            news = self._await(self._layer.receive(self._channel))["news"]
+            missing -= {run_id for run_id in news.get(self._topic, ()) if run_id in missing and _has_ended(run_id)}
 
     def _await(self, awaitable: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(asyncio.wait_for(awaitable, _PATIENCE), self._loop).result()

@@ -15,7 +15,6 @@ from accounts.models import User
 from accounts.services import issue_tokens
 from config.asgi import application
 from core.after_commit import send
-from core.broker import Hint
 from executions import consumers, events, services
 from executions.engine.engine import Engine
 from executions.kinds import Status
@@ -232,7 +231,7 @@ async def test_a_lost_hint_is_made_up_for(
 ) -> None:
     monkeypatch.setattr(consumers, "LOOK_SECONDS", 0.2)
     # Hints of this run go where nobody listens.
-    monkeypatch.setattr(events, "run_group", lambda run_id: f"elsewhere.{run_id}.{uuid4()}")
+    monkeypatch.setattr(events, "run_topic", lambda run_id: f"elsewhere.{run_id}.{uuid4()}")
     async with watching(owner) as deaf:
         run = await start(graph, who="World")
         await deaf.ask("subscribe_graph_execution", graph_exec_id=str(run.pk), after_seq=0)
@@ -433,7 +432,7 @@ async def test_a_flood_of_hints_costs_one_look_at_a_time(watcher: Watcher, graph
     await Event.objects.abulk_create([Event(run_id=run.pk, seq=seq, kind="run.started") for seq in range(1, 501)])
     await watcher.ask("subscribe_graph_execution", graph_exec_id=str(run.pk), after_seq=0)
     for _ in range(1000):
-        await sync_to_async(send)(hints=[Hint(events.run_group(run.pk), events.changed(run.pk, 500))])
+        await sync_to_async(send)(hints=[events.hint(owner.pk, events.event_of(run.pk, 500))])
     assert [(await watcher.next())["data"]["seq"] for _ in range(500)] == list(range(1, 501))
     assert await watcher.is_quiet()
 
@@ -455,12 +454,11 @@ async def test_a_client_that_does_not_read_is_let_go(
             elif len(taken) > 10:
                 await asyncio.Event().wait()
 
-        consumer: Any = consumers.RunsConsumer()
         incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         incoming.put_nowait({"type": "websocket.connect"})
         body = f'{{"method": "subscribe_graph_execution", "data": {{"graph_exec_id": "{run.pk}", "after_seq": 0}}}}'
         incoming.put_nowait({"type": "websocket.receive", "text": body})
-        serving = asyncio.create_task(consumer({"type": "websocket", "user": owner}, incoming.get, send))
+        serving = asyncio.create_task(consumers.consume({"user": owner}, incoming.get, send))
         await asyncio.wait_for(closed.wait(), 5)
         incoming.put_nowait({"type": "websocket.disconnect", "code": consumers.ABUSE})
         await asyncio.wait_for(serving, 5)
