@@ -1,4 +1,4 @@
-"""People in the admin site."""
+"""People and their API keys in the admin site."""
 
 from typing import ClassVar
 
@@ -6,8 +6,12 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
 from django.contrib.auth.models import Group
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
-from accounts.models import User
+from accounts import keys
+from accounts.models import ApiKey, ApiKeyStatus, User
+from core.admin import ReadOnly
 
 # Rights come from the role alone, so a group would promise what it does not keep.
 admin.site.unregister(Group)
@@ -47,3 +51,31 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # not generic at ru
             {"classes": ("wide",), "fields": ("email", "name", "role", "usable_password", "password1", "password2")},
         ),
     )
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    """See who has which keys, and revoke them."""
+
+    list_display = ("__str__", "name", "user", "status", "expires_at", "last_used_at", "created_at")
+    list_filter = ("status",)
+    list_select_related = ("user",)
+    search_fields = ("user__email", "name", "public_id", "head", "tail")
+    search_help_text = "Part of an email address, of the key's name, or of the key but for its secret"
+    ordering = ("-pk",)
+    actions = ("revoke",)
+    fields = (
+        "id", "user", "name", "description", "head", "tail", "status", "permissions", "expires_at", "last_used_at",
+        "revoked_at", "created_at", "updated_at",
+    )  # fmt: skip
+
+    @admin.action(description="Revoke the selected API keys", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        """Refuse the selected keys from their next request on, for good."""
+        chosen = queryset.exclude(status=ApiKeyStatus.REVOKED).select_related("user")
+        revoked = [keys.revoke(key.user, key.pk) for key in chosen]
+        self.message_user(request, f"{len(revoked)} API keys are revoked.")
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        """Whoever operates the platform may."""
+        return bool(request.user.is_superuser)

@@ -1,8 +1,8 @@
-"""How proving who one is fails."""
+"""How proving who one is fails, and being allowed to."""
 
 from typing import ClassVar
 
-from core.errors import DomainError
+from core.errors import Conflict, DomainError, NotFound, Refused
 
 
 class NotAuthenticated(DomainError):
@@ -23,3 +23,47 @@ class TokenRefused(NotAuthenticated):
 
 class TokenWithoutSubject(TokenRefused):
     """The token does not say whose it is."""
+
+
+class ApiKeyRefused(NotAuthenticated):
+    """The API key is wrong."""
+
+    hint: ClassVar[str] = "POST /api/api-keys makes a new one."
+
+
+class ApiKeyRevoked(ApiKeyRefused):
+    """The API key is revoked."""
+
+
+class ApiKeyExpired(ApiKeyRefused):
+    """The API key has expired."""
+
+
+class ApiKeySuspended(ApiKeyRefused):
+    """The API key is suspended."""
+
+    hint: ClassVar[str] = "POST /api/api-keys/{key_id}/resume ends the suspension."
+
+
+class PermissionMissing(Refused):
+    """The API key does not have the permission that this operation needs."""
+
+    hint: ClassVar[str] = "PUT /api/api-keys/{key_id}/permissions gives it."
+
+
+class NoSuchApiKey(NotFound):
+    """There is no such API key, or it is not yours."""
+
+    hint: ClassVar[str] = "GET /api/api-keys lists your keys."
+
+
+class RevokedForGood(Conflict):
+    """The API key is revoked, which nothing changes any more."""
+
+    hint: ClassVar[str] = "POST /api/api-keys makes a new one."
+
+
+class TooManyApiKeys(Conflict):
+    """You have as many API keys as one may have."""
+
+    hint: ClassVar[str] = "Revoke one that is no longer used."

@@ -1,8 +1,11 @@
-"""Who people are."""
+"""Who people are, and the keys that programs show in their place."""
 
-from typing import Any, ClassVar
+from datetime import datetime
+from typing import Any, ClassVar, Self
+from uuid import UUID
 
-from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, BaseUserManager
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Lower
 
@@ -38,6 +41,10 @@ class UserManager(BaseUserManager["User"]):
     def get_by_natural_key(self, username: str | None) -> "User":
         """The user with this email, whatever its case."""
         return self.get(email=(username or "").lower())
+
+    def lock(self, user_id: UUID) -> None:
+        """Let nobody else lock this user until the transaction ends; rows that name the user can still be added."""
+        list(self.select_for_update(no_key=True).filter(pk=user_id).values_list("pk"))
 
 
 class User(AbstractBaseUser, TimeStamped):
@@ -93,3 +100,81 @@ class User(AbstractBaseUser, TimeStamped):
     def has_module_perms(self, app_label: str) -> bool:
         """Whether the admin site shows this user an app."""
         return self.is_active and self.is_superuser
+
+
+class ApiKeyPermission(models.TextChoices):
+    """What a program with a key may do; named as on the wire."""
+
+    IDENTITY = "IDENTITY"
+    EXECUTE_GRAPH = "EXECUTE_GRAPH"
+    READ_GRAPH = "READ_GRAPH"
+    EXECUTE_BLOCK = "EXECUTE_BLOCK"
+    READ_BLOCK = "READ_BLOCK"
+    READ_STORE = "READ_STORE"
+    USE_TOOLS = "USE_TOOLS"
+    MANAGE_INTEGRATIONS = "MANAGE_INTEGRATIONS"
+    READ_INTEGRATIONS = "READ_INTEGRATIONS"
+    DELETE_INTEGRATIONS = "DELETE_INTEGRATIONS"
+
+
+class ApiKeyStatus(models.TextChoices):
+    """Whether a key is accepted; one that is revoked never is again."""
+
+    ACTIVE = "ACTIVE"
+    SUSPENDED = "SUSPENDED"
+    REVOKED = "REVOKED"
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    """Questions about API keys."""
+
+    def visible_to(self, user: User | AnonymousUser) -> Self:
+        """The keys of `user`, revoked ones too."""
+        return self.filter(user=user.pk)
+
+    def locked(self) -> Self:
+        """The same rows, locked until the transaction ends."""
+        return self.select_for_update(of=("self",))
+
+    def not_used_since(self, time: datetime) -> Self:
+        """The keys of which no use at or after `time` is written down."""
+        return self.exclude(last_used_at__gte=time)
+
+
+class ApiKey(TimeStamped):
+    """A key of one user: `public_id` finds it, and only a hash tells whether who shows it knows the secret.
+
+    `head` and `tail` are the first and last characters of the key, by which its owner recognises it.
+    """
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="+")
+    name = models.CharField(max_length=100)
+    description = models.TextField(blank=True, default="")
+    public_id = models.CharField(max_length=16, unique=True)
+    digest = models.CharField(max_length=64)
+    head = models.CharField(max_length=8)
+    tail = models.CharField(max_length=8)
+    status = models.CharField(max_length=9, choices=ApiKeyStatus.choices, default=ApiKeyStatus.ACTIVE)
+    permissions = ArrayField(models.CharField(max_length=32, choices=ApiKeyPermission.choices))
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    objects: ClassVar[models.Manager["ApiKey"]] = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "API key"
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(permissions__contained_by=ApiKeyPermission.values), name="permissions_are_known"
+            ),
+            models.CheckConstraint(condition=models.Q(status__in=ApiKeyStatus.values), name="key_status_is_known"),
+            models.CheckConstraint(
+                condition=models.Q(status=ApiKeyStatus.REVOKED, revoked_at__isnull=False)
+                | (~models.Q(status=ApiKeyStatus.REVOKED) & models.Q(revoked_at=None)),
+                name="revoked_keys_say_when",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.head}…{self.tail}"

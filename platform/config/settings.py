@@ -181,6 +181,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "StatusEnum": "executions.api.serializers.STATUSES",
         "ReviewStatusEnum": "executions.kinds.ReviewStatus",
+        "ApiKeyStatusEnum": "accounts.models.ApiKeyStatus",
+        "ApiKeyPermissionEnum": "accounts.models.ApiKeyPermission",
     },
 }
 

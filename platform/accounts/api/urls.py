@@ -2,10 +2,15 @@
 
 from django.urls import path
 
-from accounts.api import views
+from accounts.api import views, views_keys
 
 urlpatterns = [
     path("auth/token", views.LoginView.as_view()),
     path("auth/token/refresh", views.RefreshView.as_view()),
     path("auth/user", views.UserView.as_view()),
+    path("api-keys", views_keys.ApiKeysView.as_view()),
+    path("api-keys/<uuid:key_id>", views_keys.ApiKeyView.as_view()),
+    path("api-keys/<uuid:key_id>/suspend", views_keys.SuspendView.as_view()),
+    path("api-keys/<uuid:key_id>/resume", views_keys.ResumeView.as_view()),
+    path("api-keys/<uuid:key_id>/permissions", views_keys.PermissionsView.as_view()),
 ]
