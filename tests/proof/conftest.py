@@ -15,6 +15,7 @@ from executions.engine import driver
 from executions.engine.engine import Engine
 from graphs.models import GraphVersion
 from graphs.services import load_definition
+from tests.drawing import Drawn, draw
 from tests.proof.machine import Machine, Stage
 from tests.proof.shapes import shapes
 from tests.proof.worker import know
@@ -61,6 +62,27 @@ def engine(transactional_db: None, caplog: pytest.LogCaptureFixture) -> Iterator
     engine.start()
     yield engine
     engine.stop(grace=1)
+
+
+@pytest.fixture
+def called(owner: User) -> Drawn:
+    """A graph that others call: it gives each of its numbers, and one more."""
+    return draw(
+        owner,
+        {
+            "in": ("AgentInput", {"name": "n"}),
+            "add": ("Calculator", {"operation": "Add", "b": 1}),
+            "both": ("CreateList", {"max_size": 1}),
+            "out": ("AgentOutput", {"name": "more", "escape_html": False}),
+        },
+        [
+            "in.result -> add.a",
+            "in.result -> both.values_$_0",
+            "add.result -> both.values_$_1",
+            "both.list -> out.value",
+        ],
+        name="called",
+    )
 
 
 @pytest.fixture

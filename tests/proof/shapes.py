@@ -33,25 +33,26 @@ def shapes(owner: User, log: Path) -> dict[str, Shape]:
         Shape("chain", chain(owner, log), [["a", "a", "a"]], 5),
         Shape("diamond", diamond(owner, log), [[{"left": 7, "right": 7}]], 2),
         Shape("loop", loop(owner, log), [[5.0]], 5),
-        Shape("fan", _fan(owner, log), [[0.01, 0]], 2),
+        Shape("fan", _fan(owner, log), [[0.02, 0.01, 0]], 3),
         Shape("static", _static(owner, log), [[{"tick": "t", "late": "s"}] * 2], 1),
         Shape("sub-agent", sub_agent(owner, log), [[5]], 2),
         Shape("timer", _timer(owner, log), [["tick", "tick"]], 3),
         Shape("retry", _retry(owner, log), [["v", "v", "RuntimeError: broken"]], 1),
         Shape("review", _review(owner, log), [["seen"]], 2),
-        Shape("unsafe", _unsafe(owner, log), [["done"], [UNKNOWN]], 1),
+        Shape("unsafe", _unsafe(owner, log), [["done"], [UNKNOWN]], 3),
     ]
-    # Nobody waits for the clock here.
+    # Nobody waits for the clock here, but who is slow elsewhere is still a little slower.
     for node in Node.objects.filter(input_default__has_key="log"):
-        Node.objects.filter(pk=node.pk).update(input_default={**node.input_default, "seconds": 0})
+        seconds = 0.01 if node.input_default.get("seconds", 0) > 0.05 else 0
+        Node.objects.filter(pk=node.pk).update(input_default={**node.input_default, "seconds": seconds})
     return {shape.name: shape for shape in found}
 
 
 def _fan(owner: User, log: Path) -> Drawn:
-    """Two turns of one node, of which the second is quicker."""
+    """Three turns of one node, each quicker than the one before."""
     return draw(
         owner,
-        {"items": ("StepThroughItems", {"items": [0.01, 0]}), "echo": effect(log), "out": output()},
+        {"items": ("StepThroughItems", {"items": [0.02, 0.01, 0]}), "echo": effect(log), "out": output()},
         ["items.item -> echo.seconds", "items.item -> echo.value", "echo.value -> out.value"],
     )
 
@@ -115,9 +116,15 @@ def _review(owner: User, log: Path) -> Drawn:
 
 
 def _unsafe(owner: User, log: Path) -> Drawn:
-    """An effect that must not be repeated."""
+    """Three effects that must not be repeated."""
+    names = ("first", "second", "third")
     return draw(
         owner,
-        {"once": ("ProbeUnsafe", {"log": str(log), "value": "done"}), "out": output()},
-        ["once.value -> out.value", "once.error -> out.value"],
+        {**{name: ("ProbeUnsafe", {"log": str(log), "value": "done"}) for name in names}, "out": output()},
+        [
+            "first.value -> second.value",
+            "second.value -> third.value",
+            "third.value -> out.value",
+            *(f"{name}.error -> out.value" for name in names),
+        ],
     )

@@ -34,27 +34,6 @@ def schedules() -> list[Pick]:
     return [lambda busy: busy[0], lambda busy: busy[-1], chance.choice, chance.choice]
 
 
-@pytest.fixture
-def called(owner: User) -> Drawn:
-    """A graph that others call: it gives each of its numbers, and one more."""
-    return draw(
-        owner,
-        {
-            "in": ("AgentInput", {"name": "n"}),
-            "add": ("Calculator", {"operation": "Add", "b": 1}),
-            "both": ("CreateList", {"max_size": 1}),
-            "out": ("AgentOutput", {"name": "more", "escape_html": False}),
-        },
-        [
-            "in.result -> add.a",
-            "in.result -> both.values_$_0",
-            "add.result -> both.values_$_1",
-            "both.list -> out.value",
-        ],
-        name="called",
-    )
-
-
 def drawn(sketch: Sketch, called: Drawn, owner: User) -> Drawn:
     """The sketch as a saved graph."""
     for block, constants in sketch.nodes.values():

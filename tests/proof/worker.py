@@ -107,7 +107,8 @@ class Worker:
                 self._drivers[run_id].poke()
             elif run_id not in self._tasks:
                 self._tasks[run_id] = asyncio.get_running_loop().create_task(self._drive(run_id))
-        await self.settle()
+            # One after the other: what two do at once could not be repeated.
+            await self.settle()
 
     async def go_on(self, run_id: UUID, order: Order) -> None:
         """Let the halted driver of a run go on until it halts again."""
@@ -117,9 +118,8 @@ class Worker:
     async def go_free(self) -> None:
         """Halt no more."""
         self.store.is_free = True
-        for run_id in list(self.store.halted):
-            self.store.halted.pop(run_id).set_result(Order.GO)
-        await self.settle()
+        for run_id in sorted(self.store.halted):
+            await self.go_on(run_id, Order.GO)
 
     async def look_after(self) -> None:
         """Renew the leases of its runs, and see what happened to them from outside."""
