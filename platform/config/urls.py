@@ -17,6 +17,7 @@ urlpatterns = [
     path("api/", include("accounts.api.urls")),
     path("api/", include("graphs.api.urls")),
     path("api/", include("executions.api.urls")),
+    path("external-api/v1/", include("accounts.api.urls_external")),
     path("admin/", admin.site.urls),
 ]
 
