@@ -133,7 +133,7 @@ def suspended(_: Operation, world: World) -> dict[str, str]:
     return {"X-API-Key": text}
 
 
-def expired(_: Operation, world: World) -> dict[str, str]:
+def expired(_operation: Operation, world: World) -> dict[str, str]:
     with time_machine.travel(timezone.now() - timedelta(days=2)):
         _, text = keys.create_key(world.owner, "k", ALL, expires_at=timezone.now() + timedelta(days=1))
     return {"X-API-Key": text}
@@ -145,7 +145,7 @@ def revoked(_: Operation, world: World) -> dict[str, str]:
     return {"X-API-Key": text}
 
 
-def of_nobody_any_more(_: Operation, world: World) -> dict[str, str]:
+def of_nobody_any_more(_operation: Operation, world: World) -> dict[str, str]:
     _, text = keys.create_key(world.owner, "k", ALL)
     User.objects.filter(pk=world.owner.pk).update(is_active=False)
     return {"X-API-Key": text}
