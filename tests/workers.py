@@ -24,7 +24,7 @@ def environment(**overrides: str) -> dict[str, str]:
         "DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"],
         "DATABASE_URL": f"postgresql://{parameters['user']}:@/{parameters['dbname']}?host={socket}",
         "DJANGO_SECRET_KEY": settings.SECRET_KEY,
-        "JWT_SIGNING_KEY": str(settings.SIMPLE_JWT["SIGNING_KEY"]),
+        "JWT_SIGNING_KEY": settings.JWT_SIGNING_KEY,
         "PYTHONPATH": str(ROOT / "tests" / "packages"),
         "TASKLOOM_LEASE_SECONDS": "3",
         "TASKLOOM_SWEEP_SECONDS": "1",

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts import keys
-from accounts.models import ApiKey, ApiKeyStatus, User
+from accounts.models import ApiKey, ApiKeyStatus, Identity, Login, User
 from core.admin import ReadOnly
 
 # Rights come from the role alone, so a group would promise what it does not keep.
@@ -79,3 +79,25 @@ class ApiKeyAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         """Whoever operates the platform may."""
         return bool(request.user.is_superuser)
+
+
+@admin.register(Login)
+class LoginAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    """Who is logged in, and why others no longer are."""
+
+    list_display = ("user", "created_at", "turned_at", "turn", "expires_at", "ended_at", "ended_because")
+    list_filter = ("ended_because",)
+    list_select_related = ("user",)
+    search_fields = ("user__email",)
+    ordering = ("-created_at", "id")
+
+
+@admin.register(Identity)
+class IdentityAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    """Whose tokens of an identity provider are whose; add one here to lead an identity to an account."""
+
+    list_display = ("subject", "issuer", "user", "created_at")
+    list_select_related = ("user",)
+    raw_id_fields = ("user",)
+    search_fields = ("subject", "user__email")
+    ordering = ("issuer", "subject")

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from core.errors import Conflict, DomainError, NotFound, Refused
+from core.errors import Conflict, DomainError, NotFound, Refused, Unavailable
 
 
 class NotAuthenticated(DomainError):
@@ -67,3 +67,31 @@ class TooManyApiKeys(Conflict):
     """You have as many API keys as one may have."""
 
     hint: ClassVar[str] = "Revoke one that is no longer used."
+
+
+class TokenReused(TokenRefused):
+    """This refresh token was used before, so every token of its login is now worthless."""
+
+    hint: ClassVar[str] = "POST /api/auth/token begins a new login."
+
+
+class IdentityRefused(TokenRefused):
+    """The identity provider's token does not say enough to open an account with."""
+
+    hint: ClassVar[str] = "It needs the claim `email`, and `email_verified` must not be false."
+
+
+class EmailOfAnotherAccount(TokenRefused):
+    """There is an account with this identity's email already, and it does not belong to this identity."""
+
+    hint: ClassVar[str] = "An administrator can add the identity to the account."
+
+
+class NotOurLogin(Conflict):
+    """This token was issued by an identity provider, which alone can end it."""
+
+    hint: ClassVar[str] = "Log out there."
+
+
+class IdentityProviderUnavailable(Unavailable):
+    """The identity provider does not tell its keys at the moment."""

@@ -178,3 +178,58 @@ class ApiKey(TimeStamped):
 
     def __str__(self) -> str:
         return f"{self.head}…{self.tail}"
+
+
+class Ending(models.TextChoices):
+    """Why a login ended before its time."""
+
+    LOGGED_OUT = "logged_out"
+    TOKEN_REUSED = "token_reused"  # noqa: S105  a reason
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105  a reason
+
+
+class LoginQuerySet(models.QuerySet["Login"]):
+    """Questions about logins."""
+
+    def locked(self, login_id: UUID) -> "Login | None":
+        """This login, which nobody else changes until the transaction ends."""
+        return self.select_for_update().filter(pk=login_id).first()
+
+    def alive(self, now: datetime) -> Self:
+        """Those whose tokens are still good for something."""
+        return self.filter(ended_at=None, expires_at__gt=now)
+
+    def end(self, now: datetime, because: Ending) -> int:
+        """Make all tokens of those that have not ended worthless; returns how many there were."""
+        return self.filter(ended_at=None).update(ended_at=now, ended_because=because)
+
+
+class Login(TimeStamped):
+    """One login and all tokens that came of it: each refresh is a `turn`, and only the newest turn can be refreshed.
+
+    Nothing here opens anything: the tokens are signed and kept by the client alone.
+    """
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="logins")
+    turn = models.PositiveIntegerField(default=0)
+    turned_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    ended_because = models.CharField(max_length=20, choices=Ending.choices, blank=True, default="")
+
+    objects = LoginQuerySet.as_manager()
+
+
+class Identity(TimeStamped):
+    """Who a user is at an outside identity provider: its tokens with this `subject` are the user's."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="identities")
+    issuer = models.CharField(max_length=255)
+    subject = models.CharField(max_length=255)
+
+    class Meta:
+        verbose_name_plural = "identities"
+        constraints = [models.UniqueConstraint(fields=["issuer", "subject"], name="identity_belongs_to_one_user")]
+
+    def __str__(self) -> str:
+        return f"{self.subject} at {self.issuer}"

@@ -1,22 +1,29 @@
-"""Log in, stay logged in, and find out who a token belongs to."""
+"""Log in, stay logged in, log out, and find out who a token belongs to."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.auth import authenticate
-from django.db import connection
-from rest_framework_simplejwt.exceptions import TokenError
-from rest_framework_simplejwt.settings import api_settings
-from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
+from django.db import connection, transaction
+from django.utils import timezone
 
-from accounts.errors import TokenRefused, TokenWithoutSubject, WrongCredentials
-from accounts.models import User
+from accounts import identities, tokens
+from accounts.errors import NotOurLogin, TokenRefused, TokenReused, WrongCredentials
+from accounts.models import Ending, Login, User
+from accounts.tokens import Claims, Kind
 from core.sql import fetch_prepared
 
-# Asked in every request, so that a user who is switched off is out at once.
-_COLUMNS = [field.attname for field in User._meta.concrete_fields]
-_ACTIVE_USER = f"SELECT {', '.join(_COLUMNS)} FROM {User._meta.db_table} WHERE id = %(id)s AND is_active"  # noqa: S608  ours
+ACCESS_SECONDS = 3600
+REFRESH_SECONDS = 14 * 24 * 3600
+
+# Asked in every request, so that a user who is switched off and a login that has ended are out at once.
+_ACTIVE_USER = (
+    f"SELECT {', '.join(identities.COLUMNS)} FROM {User._meta.db_table} person "  # noqa: S608  ours
+    "WHERE id = %(user)s AND is_active AND EXISTS ("
+    f"SELECT FROM {Login._meta.db_table} WHERE id = %(login)s AND user_id = person.id AND ended_at IS NULL)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +36,11 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Who an access token belongs to, and when it expires."""
+    """Who an access token belongs to, when it expires, and the login it came of, unless a provider issued it."""
 
     user: User
     until: datetime
+    login_id: UUID | None
 
 
 def log_in(email: str, password: str) -> Tokens:
@@ -47,42 +55,87 @@ def log_in(email: str, password: str) -> Tokens:
     return issue_tokens(user)
 
 
-def refresh(token: str) -> Tokens:
-    """New tokens for the owner of a refresh token; raises `TokenRefused`."""
-    return issue_tokens(owner_of(_verified(RefreshToken, token)))
-
-
 def issue_tokens(user: User) -> Tokens:
-    """New tokens that say who `user` is: claims `sub`, `email`, `role` and `aud`."""
-    token = RefreshToken.for_user(user)
-    token["email"] = user.email
-    token["role"] = user.role
-    return Tokens(access=str(token.access_token), refresh=str(token))
+    """The first tokens of a new login: claims `sub`, `email`, `role` and `aud` say who `user` is."""
+    now = timezone.now()
+    user.logins.filter(expires_at__lt=now).delete()
+    login = Login.objects.create(user=user, turned_at=now, expires_at=now + timedelta(seconds=REFRESH_SECONDS))
+    return _pair(user, login)
+
+
+def refresh(token: str) -> Tokens:
+    """The next tokens for the owner of a refresh token.
+
+    Each refresh token is good for one pair. One that comes again after `REFRESH_GRACE_SECONDS` was stolen, from the
+    client or by it: its login ends with all tokens. Raises `TokenReused` then, else `TokenRefused`.
+    """
+    claims = tokens.read(token, Kind.REFRESH)
+    login_id, turn = _login_of(claims), claims.payload.get("turn")
+    now = timezone.now()
+    with transaction.atomic():
+        login = Login.objects.alive(now).locked(login_id)
+        user = User.objects.filter(pk=login.user_id, is_active=True).first() if login else None
+        if login is None or user is None or str(user.pk) != claims.subject or not isinstance(turn, int):
+            raise TokenRefused
+        is_newest = turn == login.turn
+        if is_newest:
+            login.turn += 1
+            login.turned_at = now
+            login.expires_at = now + timedelta(seconds=REFRESH_SECONDS)
+            login.save()
+        elif not _is_in_grace(login, turn, now):
+            Login.objects.filter(pk=login.pk).end(now, Ending.TOKEN_REUSED)
+            user = None
+    if user is None:
+        raise TokenReused
+    return _pair(user, login)
+
+
+def log_out(session: Session) -> None:
+    """End the login that an access token came of, with all of its tokens; raises `NotOurLogin`."""
+    if session.login_id is None:
+        raise NotOurLogin
+    Login.objects.filter(pk=session.login_id).end(timezone.now(), Ending.LOGGED_OUT)
+
+
+def log_out_by(refresh_token: str) -> None:
+    """End the login that a refresh token came of, whether it has ended already or not; raises `TokenRefused`."""
+    login_id = _login_of(tokens.read(refresh_token, Kind.REFRESH))
+    Login.objects.filter(pk=login_id).end(timezone.now(), Ending.LOGGED_OUT)
 
 
 def session_of(access_token: str) -> Session:
-    """The active user who holds this access token; raises `TokenRefused`, `TokenWithoutSubject` when it names none."""
-    token = _verified(AccessToken, access_token)
-    return Session(owner_of(token), datetime.fromtimestamp(token.payload["exp"], UTC))
+    """The active user who holds this access token; raises `TokenRefused`, `TokenWithoutSubject` when it names none.
 
-
-def owner_of(token: Token) -> User:
-    """The active user whom a verified token names; raises `TokenRefused`, `TokenWithoutSubject` when it names none."""
-    subject = token.payload.get(api_settings.USER_ID_CLAIM)
-    if not subject:
-        raise TokenWithoutSubject
+    A provider's token makes its user on first use; see `identities.user_of` for what that may raise.
+    """
+    claims = tokens.read(access_token, Kind.ACCESS)
+    if not claims.are_ours:
+        return Session(identities.user_of(claims), claims.until, None)
+    login_id = _login_of(claims)
     try:
-        found = fetch_prepared(_ACTIVE_USER, {"id": UUID(str(subject))})
+        found = fetch_prepared(_ACTIVE_USER, {"user": UUID(claims.subject), "login": login_id})
     except ValueError:
         raise TokenRefused from None
     if not found:
         raise TokenRefused
-    return User.from_db(connection.alias, _COLUMNS, found[0])
+    return Session(User.from_db(connection.alias, identities.COLUMNS, found[0]), claims.until, login_id)
 
 
-def _verified(kind: type[Token], token: str) -> Token:
+def _pair(user: User, login: Login) -> Tokens:
+    subject, login_id = str(user.pk), str(login.pk)
+    return Tokens(
+        access=tokens.sign(Kind.ACCESS, subject, ACCESS_SECONDS, email=user.email, role=user.role, login=login_id),
+        refresh=tokens.sign(Kind.REFRESH, subject, REFRESH_SECONDS, login=login_id, turn=login.turn),
+    )
+
+
+def _login_of(claims: Claims) -> UUID:
     try:
-        # The stubs want a Token; every caller of the library hands over its text.
-        return kind(token)  # type: ignore[arg-type]
-    except TokenError:
+        return UUID(str(claims.payload.get("login")))
+    except ValueError:
         raise TokenRefused from None
+
+
+def _is_in_grace(login: Login, turn: int, now: datetime) -> bool:
+    return turn == login.turn - 1 and (now - login.turned_at).total_seconds() < settings.REFRESH_GRACE_SECONDS

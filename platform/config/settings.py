@@ -1,7 +1,5 @@
 """One settings file: what differs between places is an environment variable (see env.py)."""
 
-from datetime import timedelta
-
 from kombu import Queue
 
 from config import env
@@ -160,14 +158,14 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "core.api.answer_error",
 }
-SIMPLE_JWT = {
-    "SIGNING_KEY": env.secret("JWT_SIGNING_KEY"),
-    "ALGORITHM": "HS256",
-    "AUDIENCE": "authenticated",
-    "USER_ID_CLAIM": "sub",
-    "ACCESS_TOKEN_LIFETIME": timedelta(hours=1),
-    "REFRESH_TOKEN_LIFETIME": timedelta(days=14),
-}
+JWT_ALGORITHM = env.text("JWT_ALGORITHM")
+JWT_SIGNING_KEY = env.secret("JWT_SIGNING_KEY")
+REFRESH_GRACE_SECONDS = env.number("TASKLOOM_REFRESH_GRACE_SECONDS")
+IDENTITY_ISSUER = env.text("IDENTITY_ISSUER")
+IDENTITY_AUDIENCE = env.text("IDENTITY_AUDIENCE")
+IDENTITY_ALGORITHM = env.text("IDENTITY_ALGORITHM")
+IDENTITY_KEY = env.text("IDENTITY_KEY")
+IDENTITY_JWKS_URL = env.text("IDENTITY_JWKS_URL")
 SPECTACULAR_SETTINGS = {
     "TITLE": "Taskloom",
     "DESCRIPTION": "Graphs of blocks, run durably on Celery workers, streamed live.",

@@ -5,27 +5,39 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 
+from accounts import tokens
+
 _SHORTEST_SECRET = 32
 _FEWEST_CHARACTERS = 12
+_RANDOM_TEXT = "Set it to the output of: python -c 'import secrets; print(secrets.token_urlsafe(64))'"
 
 
 @register(Tags.security)
 def secrets_are_strong(**_: Any) -> list[CheckMessage]:
     """A secret that can be guessed signs anybody's tokens: E001 for sessions, E002 for access tokens."""
     found: list[CheckMessage] = []
-    for identity, variable, value in (
-        ("config.E001", "DJANGO_SECRET_KEY", str(settings.SECRET_KEY)),
-        ("config.E002", "JWT_SIGNING_KEY", str(settings.SIMPLE_JWT["SIGNING_KEY"])),
-    ):
-        if len(value.encode()) < _SHORTEST_SECRET or len(set(value)) < _FEWEST_CHARACTERS:
-            found.append(
-                Error(
-                    f"{variable} is too easy to guess.",
-                    hint="Set it to the output of: python -c 'import secrets; print(secrets.token_urlsafe(64))'",
-                    id=identity,
-                ),
-            )
+    if _is_guessable(settings.SECRET_KEY):
+        found.append(Error("DJANGO_SECRET_KEY is too easy to guess.", hint=_RANDOM_TEXT, id="config.E001"))
+    try:
+        tokens.own_keys()
+    except tokens.KeyUnusable as error:
+        found.append(Error(f"JWT_SIGNING_KEY cannot be used: {error}.", hint=_signing_hint(), id="config.E002"))
+    else:
+        if settings.JWT_ALGORITHM == "HS256" and _is_guessable(settings.JWT_SIGNING_KEY):
+            found.append(Error("JWT_SIGNING_KEY is too easy to guess.", hint=_RANDOM_TEXT, id="config.E002"))
     return found
+
+
+def _is_guessable(secret: str) -> bool:
+    return len(secret.encode()) < _SHORTEST_SECRET or len(set(secret)) < _FEWEST_CHARACTERS
+
+
+def _signing_hint() -> str:
+    if settings.JWT_ALGORITHM not in tokens.ALGORITHMS:
+        return f"Set JWT_ALGORITHM to one of {', '.join(tokens.ALGORITHMS)}."
+    if settings.JWT_ALGORITHM == "HS256":
+        return _RANDOM_TEXT
+    return r"Set it to a private key in PEM, in one line with \n between: openssl genpkey -algorithm ed25519"
 
 
 @register()

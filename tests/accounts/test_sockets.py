@@ -79,9 +79,12 @@ class TestASocket:
         token = token if isinstance(token, str) else signed(**token)
         assert await closing_code(socket(f"?token={token}")) == 4003
 
-    async def test_closes_with_4003_when_its_token_expires_and_is_quiet_from_then_on(self, user: User) -> None:
+    async def test_closes_with_4003_when_its_token_expires_and_is_quiet_from_then_on(
+        self, user: User, token: str
+    ) -> None:
         behind = Recorder()
-        communicator = socket(f"?token={signed(sub=str(user.pk), exp=int(time.time()) + 2)}", inner=behind)
+        whose = {"sub": str(user.pk), "login": str((await user.logins.aget()).pk)}
+        communicator = socket(f"?token={signed(**whose, exp=int(time.time()) + 2)}", inner=behind)
         assert await communicator.connect() == (True, None)
         closing = await communicator.receive_output(timeout=5)
         assert closing == {"type": "websocket.close", "code": 4003, "reason": "The token has expired"}

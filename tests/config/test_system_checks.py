@@ -11,7 +11,7 @@ def test_the_settings_as_they_are_pass():
 @pytest.mark.parametrize("secret", ["short", "a" * 64])
 def test_a_secret_that_can_be_guessed_is_an_error(settings, secret: str):
     settings.SECRET_KEY = secret
-    settings.SIMPLE_JWT = {**settings.SIMPLE_JWT, "SIGNING_KEY": secret}
+    settings.JWT_SIGNING_KEY = secret
 
     assert [message.id for message in secrets_are_strong()] == ["config.E001", "config.E002"]
 

@@ -1,1 +1,1 @@
-"""Tokens, and the user behind them."""
+"""Tokens, API keys, and the user behind them."""

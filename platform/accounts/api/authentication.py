@@ -3,25 +3,31 @@
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from rest_framework.exceptions import AuthenticationFailed
-from rest_framework_simplejwt.authentication import JWTAuthentication
-from rest_framework_simplejwt.tokens import Token
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
 
 from accounts import services
-from accounts.errors import NotAuthenticated
+from accounts.errors import TokenRefused
 from accounts.models import User
+from accounts.services import Session
 
 
-class TokenAuthentication(JWTAuthentication):
+class TokenAuthentication(BaseAuthentication):
     """Reads `Authorization: Bearer <access token>`; the token's owner must exist and be switched on."""
 
-    # The library's own type covers only its stand-in for a user and Django's.
-    def get_user(self, validated_token: Token) -> User:  # type: ignore[override]
-        """The token's owner; raises `AuthenticationFailed`."""
-        try:
-            return services.owner_of(validated_token)
-        except NotAuthenticated as error:
-            raise AuthenticationFailed(error.message, error.code) from None
+    def authenticate(self, request: Request) -> tuple[User, Session] | None:
+        """The token's owner, and the session; None without a bearer token. Raises `TokenRefused`."""
+        scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        if not token or not token.isascii() or " " in token:
+            raise TokenRefused
+        session = services.session_of(token)
+        return session.user, session
+
+    def authenticate_header(self, request: Request) -> str:
+        """What a refused request should have brought."""
+        return 'Bearer realm="api"'
 
 
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -20,6 +20,12 @@ class RefreshSerializer(serializers.Serializer[Any]):
     refresh = serializers.CharField(max_length=8192)
 
 
+class LogoutSerializer(serializers.Serializer[Any]):
+    """Nothing, or a refresh token whose login shall end."""
+
+    refresh = serializers.CharField(max_length=8192, required=False)
+
+
 class TokensSerializer(serializers.Serializer[Any]):
     """A pair of tokens."""
 

@@ -7,6 +7,7 @@ from accounts.api import views, views_keys
 urlpatterns = [
     path("auth/token", views.LoginView.as_view()),
     path("auth/token/refresh", views.RefreshView.as_view()),
+    path("auth/logout", views.LogoutView.as_view()),
     path("auth/user", views.UserView.as_view()),
     path("api-keys", views_keys.ApiKeysView.as_view()),
     path("api-keys/<uuid:key_id>", views_keys.ApiKeyView.as_view()),

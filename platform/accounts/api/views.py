@@ -9,7 +9,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import services
-from accounts.api.serializers import LoginSerializer, RefreshSerializer, TokensSerializer, UserSerializer
+from accounts.api.serializers import (
+    LoginSerializer,
+    LogoutSerializer,
+    RefreshSerializer,
+    TokensSerializer,
+    UserSerializer,
+)
+from accounts.errors import NotAuthenticated
 from accounts.models import User
 from core.api import error_responses
 
@@ -54,6 +61,29 @@ class RefreshView(APIView):
         return Response(TokensSerializer(services.refresh(body.validated_data["refresh"])).data)
 
 
+class LogoutView(APIView):
+    """The way out."""
+
+    permission_classes = [AllowAny]
+
+    @extend_schema(
+        tags=["auth"],
+        operation_id="log_out",
+        summary="End a login with all of its tokens",
+        request=LogoutSerializer,
+        responses={204: None, **error_responses(401, 409, 413, 415, 422, 503)},
+    )
+    def post(self, request: Request) -> Response:
+        """End the login of the refresh token in the body, or else of the access token in the header."""
+        body = LogoutSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        if "refresh" in body.validated_data:
+            services.log_out_by(body.validated_data["refresh"])
+        else:
+            services.log_out(_session(request))
+        return Response(status=204)
+
+
 class UserView(APIView):
     """The caller."""
 
@@ -67,3 +97,9 @@ class UserView(APIView):
     def post(self, request: Request) -> Response:
         """Return the caller's own record."""
         return Response(UserSerializer(cast(User, request.user)).data)
+
+
+def _session(request: Request) -> services.Session:
+    if not isinstance(request.auth, services.Session):
+        raise NotAuthenticated
+    return request.auth
