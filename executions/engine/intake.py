@@ -74,7 +74,8 @@ class Intake:
             if is_crowded:
                 self.crowd(user_id)
             else:
-                self.let_go(user_id)
+                # A place came free meanwhile, and whoever looked for runs then left out this one.
+                self._backlog.put(run_id, user_id)
 
     def leave(self, run_id: UUID) -> None:
         """Do not take this run up again for a while: another process may know its blocks."""

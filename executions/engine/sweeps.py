@@ -105,10 +105,10 @@ SELECT id, user_id FROM executions_graphexecution WHERE id = ANY(%s)
 """
 
 _PLACES = """
-SELECT r.user_id, r.status = 'QUEUED' AND NOT r.needs_engine > %(engine)s AND (
+SELECT r.user_id, (
     SELECT count(*) >= %(per_user)s OR count(*) FILTER (WHERE o.graph_id = r.graph_id) >= %(per_graph)s
     FROM executions_graphexecution AS o WHERE o.user_id = r.user_id AND o.status = 'RUNNING') AS crowded
-FROM executions_graphexecution AS r WHERE r.id = %(run)s
+FROM executions_graphexecution AS r WHERE r.id = %(run)s AND r.status = 'QUEUED' AND r.needs_engine <= %(engine)s
 """
 
 
@@ -158,7 +158,7 @@ class Sweeps:
         return [Found(row["id"], row["user_id"]) for row in await self._store.all(_OWNERS, (list(run_ids),))]
 
     async def crowding(self, run_id: UUID) -> tuple[UUID, bool] | None:
-        """Whose a run is, and whether it waits for a place; None if there is no such run."""
+        """Whose a run is, and whether it waits for a place; None if it does not wait to be driven here."""
         for row in await self._store.all(_PLACES, {"run": run_id, "engine": self._store.engine, **places()}):
             return row["user_id"], row["crowded"]
         return None
