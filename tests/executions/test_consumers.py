@@ -147,7 +147,8 @@ async def test_the_events_of_a_node_show_it_as_it_was(
 async def test_a_stream_is_sent_once_as_it_comes_and_once_at_its_end(
     watcher: Watcher, owner: User, start: Start, engine: Engine
 ) -> None:
-    count = 2 * MAX_OUTPUTS + 200
+    # Each item is two outputs, and a commit has room for 4,000 rows.
+    count = 5000
     graph = await sync_to_async(draw)(owner, {"each": ("StepThroughItems", {"items": list(range(count))})})
     run = await finished(engine, await start(graph))
     events = await watcher.follow(run.pk, after_seq=0)
