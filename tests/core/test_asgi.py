@@ -87,12 +87,13 @@ def test_more_requests_than_threads_and_connections_are_all_answered_and_give_th
         return await asyncio.gather(*(Client("/health").asks(handler) for _ in range(5 * settings.DB_POOL_SIZE)))
 
     connection.ensure_connection()
+    taken = _taken()
 
     clients = asyncio.run(crowd())
 
     assert {client.answer for client in clients} == {(200, b'{"status":"healthy"}')}
-    # The test itself holds one. What the pool has just opened takes a moment to arrive in it.
-    wait_until(lambda: _taken() == 1)
+    # What the pool has just opened takes a moment to arrive in it.
+    wait_until(lambda: _taken() <= taken)
 
 
 def test_an_answer_has_the_headers_that_every_answer_has(handler: ThreadedHandler) -> None:
