@@ -23,10 +23,10 @@ def as_graph(version: GraphVersion, called: Sequence[GraphVersion] = (), *, for_
     }
 
 
-def as_meta(version: GraphVersion, called: Sequence[GraphVersion] = ()) -> Json:
-    """One version without its drawing."""
+def as_meta(version: GraphVersion, called: Sequence[GraphVersion] = (), *, for_export: bool = False) -> Json:
+    """One version without its drawing; an export has no secrets, owner or webhooks."""
     return {
-        **_described(version, list(version.nodes.all()), for_export=False),
+        **_described(version, _nodes(version, for_export), for_export=for_export),
         "sub_graphs": [],
         "credentials_input_schema": _credentials(version, called),
     }
@@ -42,8 +42,12 @@ class _StrippedNode:
         self.webhook_id = None
 
 
+def _nodes(version: GraphVersion, for_export: bool) -> list[Node | _StrippedNode]:
+    return [_StrippedNode(node) if for_export else node for node in version.nodes.all()]
+
+
 def _drawn(version: GraphVersion, for_export: bool) -> Json:
-    nodes = [_StrippedNode(node) if for_export else node for node in version.nodes.all()]
+    nodes = _nodes(version, for_export)
     links = {link.id: _link(link) for link in version.links.all()}
     inbound: dict[UUID, list[Json]] = {}
     outbound: dict[UUID, list[Json]] = {}

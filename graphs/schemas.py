@@ -222,8 +222,8 @@ class CostModel(BaseModel):
     cost_type: str
 
 
-class BlockModel(BaseModel):
-    """A block as the editor knows it."""
+class ExternalBlockModel(BaseModel):
+    """A block as programs know it."""
 
     id: str
     name: str
@@ -234,6 +234,15 @@ class BlockModel(BaseModel):
     contributors: list[ContributorModel]
     staticOutput: bool  # noqa: N815
     uiType: str  # noqa: N815
+
+
+class ExternalBlockModels(RootModel[list[ExternalBlockModel]]):
+    """The catalogue without prices."""
+
+
+class BlockModel(ExternalBlockModel):
+    """A block as the editor knows it."""
+
     costs: list[CostModel]
 
 

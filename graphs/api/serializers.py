@@ -14,7 +14,11 @@ class ExportQuery(serializers.Serializer[Any]):
     )
 
 
-class GraphQuery(ExportQuery):
-    """Which version is wanted, and how."""
+class VersionQuery(serializers.Serializer[Any]):
+    """Which version is wanted."""
 
     version = serializers.IntegerField(min_value=1, required=False, help_text="The highest one unless given.")
+
+
+class GraphQuery(ExportQuery, VersionQuery):
+    """Which version is wanted, and how."""

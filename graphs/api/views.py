@@ -45,6 +45,24 @@ def _answer(version: GraphVersion, *, for_export: bool = False) -> Response:
     return Response(as_graph(version, called, for_export=for_export))
 
 
+def active_graphs(request: Request, *, for_export: bool = False) -> Response:
+    """A page of the active versions of whoever asks, last changed first."""
+    paging = Paging.of(request, default=MOST_GRAPHS, maximum=MOST_GRAPHS)
+    active = GraphVersion.objects.visible_to(_user(request)).active().with_nodes()
+    versions, pagination = paging.cut(active.order_by("-graph__updated_at", "-graph_id"))
+    called = services.called_by(versions)
+    return Response(
+        [as_meta(version, called[version.pk], for_export=for_export) for version in versions],
+        headers=page_headers(pagination),
+    )
+
+
+def one_graph(request: Request, graph_id: UUID, version: int | None, *, for_export: bool) -> Response:
+    """A version of a graph of whoever asks, with what it calls; raises `GraphNotFound`."""
+    mine = GraphVersion.objects.visible_to(_user(request))
+    return _answer(services.find_version(mine, graph_id, version), for_export=for_export)
+
+
 class GraphsView(APIView):
     """The caller's graphs."""
 
@@ -60,14 +78,7 @@ class GraphsView(APIView):
 
         The headers X-Total-Items, X-Total-Pages, X-Current-Page and X-Page-Size say where the page stands.
         """
-        paging = Paging.of(request, default=MOST_GRAPHS, maximum=MOST_GRAPHS)
-        active = GraphVersion.objects.visible_to(_user(request)).active().with_nodes()
-        versions, pagination = paging.cut(active.order_by("-graph__updated_at", "-graph_id"))
-        called = services.called_by(versions)
-        return Response(
-            [as_meta(version, called[version.pk]) for version in versions],
-            headers=page_headers(pagination),
-        )
+        return active_graphs(request)
 
     @extend_schema(
         tags=["graphs"],
@@ -95,9 +106,7 @@ class GraphView(APIView):
     def get(self, request: Request, graph_id: UUID) -> Response:
         """The highest version, or the one asked for."""
         query = checked_query(GraphQuery, request)
-        mine = GraphVersion.objects.visible_to(_user(request))
-        version = services.find_version(mine, graph_id, query.get("version"))
-        return _answer(version, for_export=query["for_export"])
+        return one_graph(request, graph_id, query.get("version"), for_export=query["for_export"])
 
     @extend_schema(
         tags=["graphs"],
@@ -176,8 +185,7 @@ class VersionView(APIView):
     def get(self, request: Request, graph_id: UUID, version: int) -> Response:
         """The version as it was saved."""
         query = checked_query(ExportQuery, request)
-        mine = GraphVersion.objects.visible_to(_user(request))
-        return _answer(services.find_version(mine, graph_id, version), for_export=query["for_export"])
+        return one_graph(request, graph_id, version, for_export=query["for_export"])
 
 
 class ActiveVersionView(APIView):

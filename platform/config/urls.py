@@ -18,6 +18,8 @@ urlpatterns = [
     path("api/", include("graphs.api.urls")),
     path("api/", include("executions.api.urls")),
     path("external-api/v1/", include("accounts.api.urls_external")),
+    path("external-api/v1/", include("graphs.api.urls_external")),
+    path("external-api/v1/", include("executions.api.urls_external")),
     path("admin/", admin.site.urls),
 ]
 

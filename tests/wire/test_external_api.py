@@ -59,6 +59,11 @@ OPERATIONS = operations()
 # What the brave may compare with the contract: operation, the permission it needs.
 SERVED = {
     "GET me": "IDENTITY",
+    "GET blocks": "READ_BLOCK",
+    "GET graphs": "READ_GRAPH",
+    "GET graphs/<uuid:graph_id>": "READ_GRAPH",
+    "POST graphs/<uuid:graph_id>/execute/<int:graph_version>": "EXECUTE_GRAPH",
+    "GET graphs/<uuid:graph_id>/executions/<uuid:graph_exec_id>/results": "READ_GRAPH",
 }
 COUNT = len(SERVED)
 
@@ -156,7 +161,7 @@ INTRUDERS: dict[Callable[[Operation, World], dict[str, str]], tuple[int, str]] =
     empty: (401, "api_key_refused"),
     wrong: (401, "api_key_refused"),
     wrong_beside_a_good_token: (401, "api_key_refused"),
-    as_a_token: (401, "token_not_valid"),
+    as_a_token: (401, "token_refused"),
     lacking: (403, "permission_missing"),
     suspended: (401, "api_key_suspended"),
     expired: (401, "api_key_expired"),
