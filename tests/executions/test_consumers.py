@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
 
+import jwt
 import pytest
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
@@ -485,7 +486,9 @@ async def test_a_socket_whose_token_expires_is_closed_and_leaves_its_runs(
     owner: User, graph: GraphVersion, start: Start
 ) -> None:
     run = await start(graph, who="World")
-    token = signed(sub=str(owner.pk), exp=int(time.time()) + 2)
+    lasting = await sync_to_async(issue_tokens)(owner)
+    login = jwt.decode(lasting.access, options={"verify_signature": False})["login"]
+    token = signed(sub=str(owner.pk), login=login, exp=int(time.time()) + 3)
     socket = WebsocketCommunicator(application, f"/ws?token={token}")
     assert (await socket.connect(5))[0]
     watcher = Watcher(socket)
