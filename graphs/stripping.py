@@ -40,7 +40,7 @@ _PROSE = re.compile(r"[A-Za-z]?[a-z]{0,15}(?:-[a-z]{1,15})*[.]*")
 _URL_PASSWORD = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,20}://)[^\s/@:]*:[^\s/@]+@")
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _KNOWN_KEYS = re.compile(
-    r"\b(?:sk|pk|rk|whsec)[-_][A-Za-z0-9_-]{8,}"
+    r"\btlk_[0-9a-f]{16}_[A-Za-z0-9_-]+|\b(?:sk|pk|rk|whsec)[-_][A-Za-z0-9_-]{8,}"
     r"|\bgh[opsur]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}|\bglpat-[A-Za-z0-9_-]{16,}"
     r"|\bxox[abeoprs]-[A-Za-z0-9-]{10,}|\bA(?:KIA|SIA)[A-Z0-9]{16}\b|\bAIza[A-Za-z0-9_-]{30,}"
     r"|\bhf_[A-Za-z0-9]{20,}|\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"

@@ -15,6 +15,7 @@ from tests.drawing import block_id
 
 # Shaped like the real thing, made up for these tests.
 SECRETS = {
+    "our own": "tlk_0000000000000000_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
     "openai": "sk-proj-4fTq81LmVbXc93RzQnYw",
     "anthropic": "sk-ant-api03-Zk8fJ2mQ-x9",
     "github": "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
