@@ -1,7 +1,7 @@
 """The WebSocket: watchers subscribe to runs and graphs and are sent what happens, as docs/sockets.md describes.
 
 What is sent is read from rows; a hint from the channel layer only says that there is something to read. Hints that
-get lost are made up for by a look every few seconds.
+get lost are made up for by the lookout.
 """
 
 import asyncio
@@ -22,9 +22,8 @@ from core.sockets import TRY_AGAIN_LATER, Receive, Scope, Send, accept_and_close
 from executions import events
 from executions.feeds import RunFeed, run_channel
 from executions.graph_feed import GraphFeed
+from executions.lookout import lookout_of
 from executions.messages import text_of
-from executions.models import GraphExecution
-from executions.readers import reading
 from executions.subscriptions import Subscription
 
 log = logging.getLogger(__name__)
@@ -35,7 +34,6 @@ MAX_SUBSCRIPTIONS = 50
 BURST = 200
 RATE = 20.0
 SEND_SECONDS = 30.0
-LOOK_SECONDS = 10.0
 ABUSE = 4008
 
 
@@ -68,6 +66,7 @@ class RunsConsumer:
         self._receive = receive
         self._emit = send
         self._listener = listener
+        self._lookout = lookout_of(listener)
         self._group = events.group(self._user.pk)
         self._subscriptions: dict[str, Subscription] = {}
         self._sending = asyncio.Lock()
@@ -78,14 +77,11 @@ class RunsConsumer:
         """Accept, for who the user is was settled before; answer every message, and leave nothing behind."""
         await self._receive()
         await self._emit({"type": "websocket.accept", "subprotocol": self._protocol})
-        caretaker = asyncio.create_task(self._look_after())
         try:
             while (message := await self._receive())["type"] == "websocket.receive":
                 await self._take(message.get("text"), message.get("bytes"))
         finally:
             self._is_closed = True
-            caretaker.cancel()
-            await asyncio.gather(caretaker, return_exceptions=True)
             for channel in list(self._subscriptions):
                 await self._end(channel)
 
@@ -152,6 +148,7 @@ class RunsConsumer:
             await self._listener.leave(self._group, feed.topic, subscription.hear)
             raise
         self._subscriptions[channel] = subscription
+        self._lookout.add(subscription)
         await self._reply(method, success=True, channel=channel)
         subscription.start(snapshot)
 
@@ -160,32 +157,10 @@ class RunsConsumer:
         subscription = self._subscriptions.pop(channel, None)
         if subscription is None:
             return False
+        self._lookout.remove(subscription)
         await subscription.stop()
         await self._listener.leave(self._group, subscription.feed.topic, subscription.hear)
         return True
-
-    async def _look_after(self) -> None:
-        """Notice what no hint told."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            subscriptions = list(self._subscriptions.values())
-            if not subscriptions:
-                continue
-            await self._listener.join(self._group)
-            try:
-                await self._look(subscriptions)
-            except DatabaseError as error:
-                log.warning("The heads of the watched runs could not be read: %s", error)
-
-    async def _look(self, subscriptions: list[Subscription]) -> None:
-        open_runs = [s.feed.run_id for s in subscriptions if isinstance(s.feed, RunFeed) and not s.feed.is_over]
-        heads = await reading(_heads)(open_runs) if open_runs else {}
-        for subscription in subscriptions:
-            feed = subscription.feed
-            if isinstance(feed, GraphFeed):
-                subscription.hear({})
-            elif isinstance(feed, RunFeed) and heads.get(feed.run_id, 0) > feed.seq:
-                subscription.hear({str(feed.run_id): heads[feed.run_id]})
 
     # Sending
 
@@ -251,7 +226,3 @@ def _after_seq(data: dict[str, Any]) -> int | None:
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63):
         return value
     raise MessageInvalid('"after_seq" must be the number of the last event you have, 0 for none')
-
-
-def _heads(run_ids: list[UUID]) -> dict[UUID, int]:
-    return dict(GraphExecution.objects.filter(pk__in=run_ids).values_list("pk", "head_seq"))

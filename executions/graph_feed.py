@@ -8,12 +8,12 @@ from django.db.models import Q
 
 from accounts.models import User
 from executions import events
-from executions.feeds import run_events
 from executions.kinds import ACTIVE, FINAL, Status
 from executions.messages import event_text
 from executions.models import GraphExecution, GraphExecutionQuerySet
 from executions.readers import reading
 from executions.reading import rows_of, with_previews
+from executions.run_events import run_events
 from graphs.errors import GraphNotFound
 from graphs.models import Graph
 

@@ -6,9 +6,7 @@ from typing import Any
 import orjson
 
 from executions.reading import Wire
-
-RUN_EVENT = "graph_execution_update"
-NODE_EVENT = "node_execution_update"
+from executions.run_events import NODE_EVENT, RUN_EVENT
 
 _METHOD_OF = {RUN_EVENT: "graph_execution_event", NODE_EVENT: "node_execution_event"}
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from core.sql import fetch_prepared
 from executions import previews
 from executions.kinds import EventKind, NodeStatus
 from executions.reading import rows_of
@@ -30,22 +31,22 @@ _NODE_ENDS = frozenset({EventKind.NODE_COMPLETED, EventKind.NODE_FAILED, EventKi
 
 _EVENTS = f"""
 SELECT seq, kind, at, node_execution_id, outputs FROM executions_event
-WHERE run_id = %s AND seq > %s ORDER BY seq LIMIT {MAX_EVENTS}
+WHERE run_id = %(run)s AND seq > %(seq)s ORDER BY seq LIMIT {MAX_EVENTS}
 """  # noqa: S608  the limit is a constant
 
 _ACTIVATIONS = f"""
 SELECT id, node_id, block_id, started_at, ended_at,
     {previews.cut_object_in_sql("input_data")}, input_blobs IS NOT NULL OR NOT ({previews.short_in_sql("input_data")})
-FROM executions_nodeexecution WHERE id = ANY(%s)
+FROM executions_nodeexecution WHERE id = ANY(%(ids)s)
 """  # noqa: S608  all parts are constants
 
 # The offset keeps the planner from reading all outputs of the run to find a few.
 _OUTPUTS = f"""
 SELECT wanted.id, found.ordinal, found.pin, {previews.cut_in_sql("found.value")},
     found.blob IS NOT NULL OR NOT ({previews.short_in_sql("found.value")})
-FROM unnest(%s::uuid[], %s::int[], %s::int[]) AS wanted(id, first, stop) CROSS JOIN LATERAL (
+FROM unnest(%(ids)s::uuid[], %(first)s::int[], %(stop)s::int[]) AS wanted(id, first, stop) CROSS JOIN LATERAL (
     SELECT ordinal, pin, value, blob FROM executions_nodeoutput
-    WHERE run_id = %s AND node_execution_id = wanted.id AND ordinal >= wanted.first AND ordinal < wanted.stop
+    WHERE run_id = %(run)s AND node_execution_id = wanted.id AND ordinal >= wanted.first AND ordinal < wanted.stop
     OFFSET 0
 ) AS found
 """  # noqa: S608  all parts are constants
@@ -139,7 +140,7 @@ def _events_after(run_id: UUID, seq: int, given: Given) -> tuple[list[PastEvent]
     events: list[PastEvent] = []
     given = dict(given)
     size = 0
-    for number, kind, at, pk, outputs in rows_of(_EVENTS, [run_id, seq]):
+    for number, kind, at, pk, outputs in fetch_prepared(_EVENTS, {"run": run_id, "seq": seq}):
         event = PastEvent(number, EventKind(kind), at, pk, outputs, given.get(pk, 0))
         if event.is_end and outputs <= MAX_OUTPUTS:
             # The last event of an activation shows it whole, unless that is much.
@@ -158,7 +159,8 @@ def _events_after(run_id: UUID, seq: int, given: Given) -> tuple[list[PastEvent]
 def _activations(events: Iterable[PastEvent]) -> dict[UUID, Activation]:
     wanted = list({event.node_execution_id for event in events})
     found = {}
-    for pk, node_id, block_id, started_at, ended_at, text, is_cut in rows_of(_ACTIVATIONS, [wanted]) if wanted else []:
+    rows = fetch_prepared(_ACTIVATIONS, {"ids": wanted}) if wanted else []
+    for pk, node_id, block_id, started_at, ended_at, text, is_cut in rows:
         whole = json.loads(text)
         shown = previews.preview_entries(whole)
         found[pk] = Activation(node_id, block_id, started_at, ended_at, shown, is_cut or shown != whole)
@@ -170,9 +172,10 @@ def _outputs(run_id: UUID, events: Iterable[PastEvent]) -> dict[tuple[UUID, int]
     if not wanted:
         return {}
     ids, parts = zip(*wanted, strict=True)
-    columns = [list(ids), [part.start for part in parts], [part.stop for part in parts]]
+    first, stop = [part.start for part in parts], [part.stop for part in parts]
     found = {}
-    for pk, ordinal, pin, text, is_cut in rows_of(_OUTPUTS, [*columns, run_id]):
+    arguments = {"run": run_id, "ids": list(ids), "first": first, "stop": stop}
+    for pk, ordinal, pin, text, is_cut in fetch_prepared(_OUTPUTS, arguments):
         whole = json.loads(text)
         shown = previews.preview(whole)
         length = min(len(text), previews.VALUE_LENGTH)

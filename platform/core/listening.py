@@ -51,11 +51,12 @@ class Listener:
     async def listen(self, group: str, topic: str, hear: Hear) -> None:
         """Have `hear` called with the news of a topic, which are sent to the group.
 
-        While the layer does not take the group there are no news: call `join` again by and by.
+        While the layer does not take the group there are no news: call `rejoin` by and by.
         """
         self._ears.setdefault(topic, set()).add(hear)
         self._listeners[group] += 1
-        await self.join(group)
+        if group not in self._joined:
+            await self._settle(group)
 
     async def leave(self, group: str, topic: str, hear: Hear) -> None:
         """Undo `listen`."""
@@ -68,9 +69,9 @@ class Listener:
             del self._listeners[group]
             await self._settle(group)
 
-    async def join(self, group: str) -> None:
-        """Join the group if somebody listens and the layer has not taken it so far."""
-        if group not in self._joined:
+    async def rejoin(self) -> None:
+        """Join the groups that the layer has not taken so far."""
+        for group in self._listeners.keys() - self._joined:
             await self._settle(group)
 
     async def _settle(self, group: str) -> None:

@@ -1,6 +1,7 @@
 """Watching runs over the WebSocket."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -10,17 +11,20 @@ import jwt
 import pytest
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts.models import User
 from accounts.services import issue_tokens
 from config.asgi import application
 from core.after_commit import send
-from executions import consumers, events, services
+from executions import consumers, events, feeds, lookout, pages, run_events, services
 from executions.engine.engine import Engine
+from executions.graph_feed import GraphFeed
 from executions.kinds import Status
 from executions.models import Event, GraphExecution
-from executions.pages import MAX_OUTPUTS
+from executions.pages import MAX_OUTPUTS, Given, Page
 from graphs.models import GraphVersion
 from tests import make
 from tests.accounts.test_api import signed
@@ -231,7 +235,7 @@ async def test_watchers_of_one_run_each_get_everything(
 async def test_a_lost_hint_is_made_up_for(
     graph: GraphVersion, start: Start, engine: Engine, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(lookout, "LOOK_SECONDS", 0.2)
     # Hints of this run go where nobody listens.
     monkeypatch.setattr(events, "run_topic", lambda run_id: f"elsewhere.{run_id}.{uuid4()}")
     async with watching(owner) as deaf:
@@ -247,6 +251,124 @@ async def test_a_deleted_run_sends_no_more(watcher: Watcher, graph: GraphVersion
     await GraphExecution.objects.filter(pk=run.pk).aupdate(is_deleted=True)
     await finished(engine, run)
     assert await watcher.is_quiet()
+
+
+# --- Many sockets ---------------------------------------------------------------------------------------------
+
+
+class Socket:
+    """A socket of a user without a server around it; it takes messages while `takes` is set."""
+
+    def __init__(self, user: User) -> None:
+        self.texts: list[str] = []
+        self.takes = asyncio.Event()
+        self.takes.set()
+        self._incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._incoming.put_nowait({"type": "websocket.connect"})
+        self._serving = asyncio.create_task(consumers.consume({"user": user}, self._incoming.get, self._take))
+
+    async def watch(self, run_id: UUID, after_seq: int) -> None:
+        """Subscribe to a run and wait for the reply."""
+        data = {"graph_exec_id": str(run_id), "after_seq": after_seq}
+        text = json.dumps({"method": "subscribe_graph_execution", "data": data})
+        self._incoming.put_nowait({"type": "websocket.receive", "text": text})
+        await self.has(1)
+        assert json.loads(self.texts.pop(0))["success"] is True
+
+    async def has(self, count: int) -> None:
+        """Wait until so many messages came."""
+        async with asyncio.timeout(20):
+            while len(self.texts) < count:
+                await asyncio.sleep(0.01)
+
+    async def close(self) -> None:
+        """Hang up."""
+        self.takes.set()
+        self._incoming.put_nowait({"type": "websocket.disconnect", "code": 1000})
+        await asyncio.wait_for(self._serving, 5)
+
+    async def _take(self, message: dict[str, Any]) -> None:
+        await self.takes.wait()
+        if message["type"] == "websocket.send":
+            self.texts.append(message["text"])
+
+
+@pytest.fixture
+async def sockets(owner: User) -> AsyncIterator[list[Socket]]:
+    """Two hundred sockets of the owner."""
+    sockets = [Socket(owner) for _ in range(200)]
+    yield sockets
+    await asyncio.gather(*(socket.close() for socket in sockets))
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[UUID, int]]:
+    """The pages of events that are read: of which run, after which event."""
+    reads: list[tuple[UUID, int]] = []
+
+    def page_after(run_id: UUID, seq: int, given: Given) -> Page:
+        reads.append((run_id, seq))
+        return pages.page_after(run_id, seq, given)
+
+    monkeypatch.setattr(run_events, "page_after", page_after)
+    return reads
+
+
+async def test_all_sockets_that_watch_a_run_get_the_same_bytes_of_one_read(
+    sockets: list[Socket], reads: list[tuple[UUID, int]], graph: GraphVersion, start: Start
+) -> None:
+    run = await start(graph, who="World")
+    await asyncio.gather(*(socket.watch(run.pk, 1) for socket in sockets))
+    assert reads == []
+    await sync_to_async(services.stop_run)(run.pk)
+    for socket in sockets:
+        await socket.has(1)
+    assert reads == [(run.pk, 1)]
+    assert [json.loads(text)["data"]["status"] for text in sockets[0].texts] == ["TERMINATED"]
+    assert all(socket.texts == sockets[0].texts for socket in sockets)
+    # Nobody keeps the page any more.
+    assert not feeds._reads._tasks
+
+
+async def test_sockets_that_come_later_catch_up_and_then_share_what_the_others_read(
+    sockets: list[Socket], reads: list[tuple[UUID, int]], owner: User, start: Start, engine: Engine
+) -> None:
+    run = await start(await sync_to_async(draw)(owner, PAUSE))
+    early, late = sockets[:100], sockets[100:]
+    await asyncio.gather(*(socket.watch(run.pk, 1) for socket in early))
+    engine.ring([run.pk])
+    for socket in early:
+        await socket.has(1)
+    await asyncio.gather(*(socket.watch(run.pk, 0) for socket in late))
+    await sync_to_async(ended)(run.pk)
+    head = (await GraphExecution.objects.aget(pk=run.pk)).head_seq
+    for socket in early:
+        await socket.has(head - 1)
+    for socket in late:
+        await socket.has(head)
+    whole = late[0].texts
+    assert [json.loads(text)["data"]["seq"] for text in whole] == list(range(1, head + 1))
+    assert all(socket.texts == whole for socket in late)
+    assert all(socket.texts == whole[1:] for socket in early)
+    # A page for each commit, and what those who came later had to read alone: some pages all the same, not hundreds.
+    assert len(reads) < 20
+
+
+async def test_a_slow_socket_does_not_hold_up_the_others_and_misses_nothing(
+    sockets: list[Socket], owner: User, start: Start, engine: Engine
+) -> None:
+    run = await start(await sync_to_async(draw)(owner, PAUSE))
+    slow, *others = sockets
+    await asyncio.gather(*(socket.watch(run.pk, 0) for socket in sockets))
+    slow.takes.clear()
+    await finished(engine, run)
+    head = (await GraphExecution.objects.aget(pk=run.pk)).head_seq
+    for socket in others:
+        await socket.has(head)
+    assert len(slow.texts) < head
+    slow.takes.set()
+    await slow.has(head)
+    assert slow.texts == others[0].texts
 
 
 # --- What is refused --------------------------------------------------------------------------------------------
@@ -385,6 +507,55 @@ async def test_a_watcher_of_a_graph_sees_each_run_change_its_status(
     assert await watcher.is_quiet()
 
 
+async def test_a_watcher_of_a_graph_hears_of_an_end_at_once(
+    watcher: Watcher, graph: GraphVersion, start: Start
+) -> None:
+    await watcher.ask("subscribe_graph_executions", graph_id=str(graph.graph_id))
+    seconds = []
+    for _ in range(5):
+        run = await start(graph, who="World")
+        assert (await watcher.next())["data"]["status"] == "QUEUED"
+        await sync_to_async(services.stop_run)(run.pk)
+        began = time.perf_counter()
+        assert (await watcher.next())["data"]["status"] == "TERMINATED"
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 0.1
+
+
+async def test_a_watcher_of_a_graph_sees_a_run_wait(
+    watcher: Watcher, owner: User, start: Start, engine: Engine
+) -> None:
+    graph = await sync_to_async(draw)(owner, {"a": ("CountdownTimer", {"seconds": 60, "repeat": 1})})
+    await watcher.ask("subscribe_graph_executions", graph_id=str(graph.id))
+    run = await start(graph)
+    engine.ring([run.pk])
+    seen = [await watcher.next()]
+    while not seen[-1]["data"]["waiting"]:
+        seen.append(await watcher.next())
+    assert seen[-1]["data"]["id"] == str(run.pk)
+
+
+async def test_the_runs_of_a_graph_that_changed_are_read_with_few_queries(
+    graph: GraphVersion, owner: User, start: Start, engine: Engine
+) -> None:
+    feed = GraphFeed(owner, graph.graph_id)
+    await feed.open()
+    runs = [await start(graph, who=str(number)) for number in range(20)]
+    for run in runs:
+        await finished(engine, run)
+    heads = {str(run.pk): 6 for run in runs}
+
+    def read() -> tuple[list[Any], int]:
+        with CaptureQueriesContext(connection) as queries:
+            return [json.loads(text) for text in feed._read_heard([run.pk for run in runs])], len(queries)
+
+    messages, queries = await sync_to_async(read)()
+    assert [message["data"]["id"] for message in messages] == list(heads)
+    assert [message["data"]["outputs"] for message in messages] == [{"shout": [f"{n}!"]} for n in range(20)]
+    # The runs, the output nodes of their version and all outputs.
+    assert queries <= 3
+
+
 async def test_many_runs_of_a_graph_all_reach_its_watcher(
     watcher: Watcher, graph: GraphVersion, start: Start, engine: Engine
 ) -> None:
@@ -417,7 +588,7 @@ async def test_a_watcher_of_a_graph_begins_with_the_runs_under_way(
 async def test_a_lost_hint_about_a_graph_is_made_up_for(
     graph: GraphVersion, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(lookout, "LOOK_SECONDS", 0.2)
     async with watching(owner) as watcher:
         await watcher.ask("subscribe_graph_executions", graph_id=str(graph.graph_id))
         run = await sync_to_async(make.a_run)(owner, graph.graph_id)

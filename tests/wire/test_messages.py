@@ -8,7 +8,7 @@ from asgiref.sync import sync_to_async
 from rest_framework.test import APIClient
 
 from accounts.models import User
-from executions import feeds, pages, services
+from executions import pages, run_events, services
 from executions.api.serializers import GraphExecutionSerializer, NodeExecutionResultSerializer, StatsSerializer
 from executions.engine.engine import Engine
 from executions.kinds import EventKind
@@ -79,7 +79,7 @@ def test_the_schema_describes_what_is_sent() -> None:
 
 
 def test_every_kind_of_event_has_a_message() -> None:
-    assert set(EventKind) == feeds.RUN_STATUS.keys() ^ pages.NODE_STATUS.keys()
+    assert set(EventKind) == run_events.RUN_STATUS.keys() ^ pages.NODE_STATUS.keys()
 
 
 def test_errors_have_exactly_these_keys(api: APIClient, anonymous: APIClient) -> None:

@@ -67,6 +67,8 @@ def web(*, host: str, port: int, logs: Path) -> Child:
     """The server of REST and WebSockets."""
     command = _module("uvicorn", "config.asgi:application", "--host", host, "--port", str(port), "--lifespan", "off")
     options = ["--no-access-log", "--timeout-graceful-shutdown", "5", "--ws-max-size", str(1024 * 1024)]
+    # Compressed, an event takes twice as long to send: each socket compresses it anew, with memory of its own.
+    options += ["--ws-per-message-deflate", "false"]
     return Child("web", [*command, *options], logs / "web.log")
 
 

@@ -180,23 +180,22 @@ def _engine(run_id: UUID, *, at_once: bool) -> Iterator[_Help]:
 
 def _follow(run: Any, deadline: float, help_out: _Help, *, as_json: bool) -> bool:
     """Show the run until it has ended; false when the deadline came first and it was stopped."""
-    from executions.feeds import RunFeed
+    from executions.run_events import Place, Told, events_after
     from executions.services import stop_run
 
-    feed = RunFeed(run.user, run.pk, after_seq=0)
-    feed.open()
+    told = Told([], Place(0))
     asked_at = time.monotonic()
     in_time = True
     try:
         with _view(run, as_json=as_json) as show:
-            while not feed.is_over:
-                events = feed.next_page()
-                for event in events:
+            while not told.is_over:
+                told = events_after(run.user, run.pk, told.place)
+                for event in told.events:
                     show(event)
-                if events:
+                if told.events:
                     continue
                 now = time.monotonic()
-                if feed.seq <= 1 and now - asked_at > _PATIENCE:
+                if told.place.seq <= 1 and now - asked_at > _PATIENCE:
                     help_out.start()
                 if in_time and now > deadline:
                     in_time = False
