@@ -42,7 +42,7 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # not generic at ru
     readonly_fields = ("id", "last_login", "created_at", "updated_at")
     fieldsets = (
         (None, {"fields": ("id", "email", "name", "time_zone")}),
-        ("Access", {"fields": ("role", "is_active", "password")}),
+        ("Access", {"fields": ("role", "is_active", "email_verified", "password")}),
         ("Times", {"fields": ("last_login", "created_at", "updated_at")}),
     )
     add_fieldsets = (

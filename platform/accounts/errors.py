@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from core.errors import Conflict, DomainError, NotFound, Refused, Unavailable
+from core.errors import Conflict, DomainError, Invalid, NotFound, Refused, Unavailable
 
 
 class NotAuthenticated(DomainError):
@@ -95,3 +95,17 @@ class NotOurLogin(Conflict):
 
 class IdentityProviderUnavailable(Unavailable):
     """The identity provider does not tell its keys at the moment."""
+
+
+class LinkRefused(Invalid):
+    """This link was used, is too old, or was never sent."""
+
+    hint: ClassVar[str] = "Ask for another one."
+
+
+class WrongPassword(Invalid):
+    """This is not your password."""
+
+
+class PasswordTooWeak(Invalid):
+    """The password is too easy to guess."""

@@ -8,6 +8,7 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, BaseUser
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Lower
+from django.utils import timezone
 
 from core.models import TimeStamped
 
@@ -38,6 +39,10 @@ class UserManager(BaseUserManager["User"]):
         """Save a new user with the role admin."""
         return self.create_user(email, password, **{**fields, "role": Role.ADMIN})
 
+    def locked(self, user_id: UUID) -> "User | None":
+        """This user, if active, whom nobody else changes until the transaction ends."""
+        return self.select_for_update().filter(pk=user_id, is_active=True).first()
+
     def get_by_natural_key(self, username: str | None) -> "User":
         """The user with this email, whatever its case."""
         return self.get(email=(username or "").lower())
@@ -57,6 +62,7 @@ class User(AbstractBaseUser, TimeStamped):
     name = models.CharField(max_length=150, blank=True, default="")
     role = models.CharField(max_length=8, choices=Role.choices, default=Role.USER)
     is_active = models.BooleanField(default=True)
+    email_verified = models.BooleanField(default=True, help_text="Without it the user cannot log in with a password.")
     time_zone = models.CharField(max_length=64, default="not-set")
 
     objects: ClassVar[UserManager] = UserManager()
@@ -73,6 +79,14 @@ class User(AbstractBaseUser, TimeStamped):
 
     def __str__(self) -> str:
         return self.email
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save; with another password, set here or in the admin site, all logins end."""
+        # Django keeps the password here until it is saved, but not when it only hashes the same one anew.
+        is_new_password = getattr(self, "_password", None) is not None and not self._state.adding
+        super().save(*args, **kwargs)
+        if is_new_password:
+            self.logins.end(timezone.now(), Ending.PASSWORD_CHANGED)
 
     def clean(self) -> None:
         """Bring the email into the form it is stored in."""

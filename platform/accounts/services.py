@@ -46,11 +46,11 @@ class Session:
 def log_in(email: str, password: str) -> Tokens:
     """Tokens for the user with this email and password.
 
-    Raises `WrongCredentials`, in the same words and after the same work, for a wrong password, an unknown email and
-    a user who is switched off.
+    Raises `WrongCredentials`, in the same words and after the same work, for a wrong password, an unknown email, one
+    that is not verified, and a user who is switched off.
     """
     user = authenticate(username=email, password=password)
-    if not isinstance(user, User):
+    if not isinstance(user, User) or not user.email_verified:
         raise WrongCredentials
     return issue_tokens(user)
 

@@ -39,6 +39,9 @@ VARIABLES = [
     Variable("IDENTITY_ALGORITHM", "RS256", "How it signs them: HS256, EdDSA, RS256 or ES256."),
     Variable("IDENTITY_KEY", "", "What to check them with: its public key, or for HS256 its secret."),
     Variable("IDENTITY_JWKS_URL", "", "Instead of the key: where it publishes its keys, https://….json."),
+    Variable("EMAIL_URL", "consolemail://", "How mail leaves, e.g. smtp+tls://user:password@host:587. Unset: the log."),
+    Variable("TASKLOOM_MAIL_FROM", "Taskloom <noreply@localhost>", "Whom mail comes from."),
+    Variable("TASKLOOM_FRONTEND_URL", "http://localhost:3000", "The site that links in mails lead to."),
     Variable("DJANGO_DEBUG", "false", "Shows tracebacks in the browser. Never in production."),
     Variable("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", "Host names this site answers to."),
     Variable("DJANGO_CSRF_TRUSTED_ORIGINS", "", "Origins that may post forms, e.g. https://taskloom.example.com."),
@@ -90,6 +93,14 @@ def names(name: str) -> list[str]:
 def database(url: str) -> dict[str, Any]:
     """Django's settings for the Postgres at `url`."""
     return dict(_environ.db_url_config(url))
+
+
+def mail(name: str) -> dict[str, Any]:
+    """Django's settings for the mail server at the variable's URL; raises `ImproperlyConfigured` with its name."""
+    try:
+        return dict(_environ.email_url_config(text(name)))
+    except (KeyError, ValueError):
+        raise ImproperlyConfigured(f"{name} must be like smtp+tls://user:password@host:587, or unset") from None
 
 
 def home() -> Path:

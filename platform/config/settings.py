@@ -32,6 +32,13 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
 ]
 AUTH_USER_MODEL = "accounts.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+PASSWORD_RESET_TIMEOUT = 3600
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- HTTP -------------------------------------------------------------------------------------------------------
@@ -183,6 +190,20 @@ SPECTACULAR_SETTINGS = {
         "ApiKeyPermissionEnum": "accounts.models.ApiKeyPermission",
     },
 }
+
+# --- Mail -------------------------------------------------------------------------------------------------------
+
+_mail = env.mail("EMAIL_URL")
+EMAIL_BACKEND = _mail["EMAIL_BACKEND"]
+EMAIL_HOST = _mail["EMAIL_HOST"]
+EMAIL_PORT = _mail["EMAIL_PORT"]
+EMAIL_HOST_USER = _mail["EMAIL_HOST_USER"]
+EMAIL_HOST_PASSWORD = _mail["EMAIL_HOST_PASSWORD"]
+EMAIL_USE_TLS = _mail.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = _mail.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("TASKLOOM_MAIL_FROM")
+FRONTEND_URL = env.text("TASKLOOM_FRONTEND_URL")
 
 # --- The engine -------------------------------------------------------------------------------------------------
 

@@ -2,12 +2,17 @@
 
 from django.urls import path
 
-from accounts.api import views, views_keys
+from accounts.api import views, views_keys, views_passwords
 
 urlpatterns = [
     path("auth/token", views.LoginView.as_view()),
     path("auth/token/refresh", views.RefreshView.as_view()),
     path("auth/logout", views.LogoutView.as_view()),
+    path("auth/register", views_passwords.RegisterView.as_view()),
+    path("auth/verify", views_passwords.VerifyView.as_view()),
+    path("auth/password", views_passwords.PasswordView.as_view()),
+    path("auth/password/forgot", views_passwords.ForgotView.as_view()),
+    path("auth/password/reset", views_passwords.ResetView.as_view()),
     path("auth/user", views.UserView.as_view()),
     path("api-keys", views_keys.ApiKeysView.as_view()),
     path("api-keys/<uuid:key_id>", views_keys.ApiKeyView.as_view()),
