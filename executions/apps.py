@@ -13,3 +13,4 @@ class ExecutionsConfig(AppConfig):
     def ready(self) -> None:
         """Register the pages of the admin site that have a module of their own."""
         import_module("executions.admin_reviews")
+        import_module("executions.admin_schedules")

@@ -104,6 +104,36 @@ class EditedForRest(Invalid):
     hint = "Leave out auto_approve_future, or reviewed_data."
 
 
+class NoSuchSchedule(NotFound):
+    """There is no such schedule."""
+
+    hint = "GET /api/schedules?include_paused=true lists all of yours."
+
+
+class TooManySchedules(Conflict):
+    """You have as many schedules as one user may have."""
+
+    hint = "Delete one that is no longer needed."
+
+
+class InputsTooLarge(Invalid):
+    """The inputs of a schedule are larger than they may be."""
+
+    hint = "Pass a reference to a large value, such as an address."
+
+
+class CronInvalid(Invalid):
+    """The cron expression cannot be used."""
+
+    hint = 'Write minute, hour, day of month, month and day of week, as in "30 9 * * MON-FRI".'
+
+
+class ZoneUnknown(Invalid):
+    """There is no such time zone."""
+
+    hint = 'Use a name of the IANA database, such as "Europe/Berlin" or "UTC".'
+
+
 class TooLarge(Invalid):
     """A value is larger than values may be."""
 

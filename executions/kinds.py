@@ -1,4 +1,4 @@
-"""The states that runs and activations go through, and the kinds of events: names that are on the wire."""
+"""The states of runs and activations, the policies of schedules, the kinds of events: names that are on the wire."""
 
 from enum import StrEnum
 
@@ -60,6 +60,29 @@ class ReviewStatus(StrEnum):
     WAITING = "WAITING"
     APPROVED = "APPROVED"
     REJECTED = "REJECTED"
+
+
+class Misfire(StrEnum):
+    """What becomes of times of a schedule that went by while nobody looked: none, the last, or all of a window."""
+
+    SKIP = "skip"
+    ONCE = "once"
+    ALL = "all"
+
+
+class Overlap(StrEnum):
+    """Whether a schedule starts a run while the last one it started is under way."""
+
+    ALLOW = "allow"
+    SKIP = "skip"
+
+
+class FireOutcome(StrEnum):
+    """What a time of a schedule led to: a run, nothing because of the last one, or a refusal that paused it."""
+
+    STARTED = "started"
+    OVERLAPPED = "overlapped"
+    REFUSED = "refused"
 
 
 class EventKind(StrEnum):

@@ -1,4 +1,4 @@
-"""How far behind the sweepers are: for each of their rules, the oldest run that it should have handled."""
+"""How far behind the sweepers and beat are: for each rule, the oldest run or schedule that it should have handled."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -44,6 +44,11 @@ WHERE c.parent_id IS NOT NULL AND c.status IN ('QUEUED', 'REVIEW', 'RUNNING', 'W
 ORDER BY p.ended_at LIMIT 1
 """
 
+_UNFIRED = """
+SELECT id, EXTRACT(epoch FROM clock_timestamp() - next_fire_at)::float FROM executions_schedule
+WHERE next_fire_at < clock_timestamp() ORDER BY next_fire_at LIMIT 1
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
@@ -63,3 +68,10 @@ def overdue() -> list[Overdue]:
         "orphaned": (_ORPHANED, []),
     }
     return [Overdue(rule, *row) for rule, question in rules.items() for row in rows_of(*question)]
+
+
+def unfired() -> tuple[UUID, float] | None:
+    """The schedule that has been due for the most seconds, and how many; None if none is due."""
+    for schedule_id, seconds in rows_of(_UNFIRED, []):
+        return schedule_id, seconds
+    return None

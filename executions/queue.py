@@ -9,6 +9,7 @@ from executions.failpoints import failpoint
 
 RING = "executions.ring"
 RUN_NODE = "executions.run_node"
+FIRE_SCHEDULES = "executions.fire_schedules"
 RUNS_PER_DOORBELL = 25
 
 

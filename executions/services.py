@@ -155,6 +155,19 @@ def start_runs(
         return _insert(checks, None, rows, ring=ring) if rows else []
 
 
+def check_run(
+    graph_id: UUID,
+    graph_version: int,
+    *,
+    user_id: UUID,
+    inputs: Mapping[str, Any],
+    credential_inputs: Mapping[str, Any],
+) -> None:
+    """Raise what `start_run` would raise for these, and start nothing."""
+    request = RunRequest(inputs=inputs, credential_inputs=credential_inputs)
+    _row_of(request, _checks_for(user_id, graph_id, graph_version))
+
+
 def started_by(user_id: UUID, triggers: Sequence[tuple[str, str]]) -> list[GraphExecution]:
     """The runs that these trigger keys have started, in one query, each given with the hash of the request that asks.
 

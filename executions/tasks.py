@@ -1,4 +1,4 @@
-"""Where Celery enters: doorbells, and the lives of the engine and the host that answer them.
+"""Where Celery enters: doorbells, the lives of the engine and the host that answer them, and what beat sends.
 
 What a worker does is decided by the queues it listens to: `runs` has it drive runs, `isolated` run isolated blocks.
 """
@@ -10,7 +10,7 @@ from uuid import UUID
 from celery import current_app, shared_task
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutdown
 
-from executions import queue
+from executions import queue, schedules
 from executions.engine.engine import DRAIN_SECONDS, Engine
 from executions.engine.node_host import NodeHost
 
@@ -25,6 +25,12 @@ def ring(run_ids: list[str]) -> None:
 def run_node() -> None:
     """There is an isolated block to run. Delivered twice, late or never, it changes nothing but times."""
     _node_host().ring()
+
+
+@shared_task(name=queue.FIRE_SCHEDULES, ignore_result=True)
+def fire_schedules() -> None:
+    """Schedules may be due. However often it is delivered, at once or late, each of their times starts one run."""
+    schedules.fire_due()
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from executions.api import views, views_again, views_reviews
+from executions.api import views, views_again, views_reviews, views_schedules
 
 urlpatterns = [
     path("graphs/<uuid:graph_id>/execute/<int:graph_version>", views.ExecuteView.as_view()),
@@ -16,6 +16,14 @@ urlpatterns = [
     path("graphs/<uuid:graph_id>/executions/<uuid:graph_exec_id>/why", views_again.WhyView.as_view()),
     path("executions", views.ExecutionsView.as_view()),
     path("executions/<uuid:graph_exec_id>", views.ExecutionView.as_view()),
+    path("graphs/<uuid:graph_id>/schedules", views_schedules.GraphSchedulesView.as_view()),
+    path("schedules", views_schedules.SchedulesView.as_view()),
+    path("schedules/preview", views_schedules.PreviewView.as_view()),
+    path("schedules/<uuid:schedule_id>", views_schedules.ScheduleView.as_view()),
+    path("schedules/<uuid:schedule_id>/pause", views_schedules.PauseView.as_view()),
+    path("schedules/<uuid:schedule_id>/resume", views_schedules.ResumeView.as_view()),
+    path("schedules/<uuid:schedule_id>/next-runs", views_schedules.NextRunsView.as_view()),
+    path("schedules/<uuid:schedule_id>/fires", views_schedules.FiresView.as_view()),
     path("review/pending", views_reviews.PendingReviewsView.as_view()),
     path("review/execution/<uuid:graph_exec_id>", views_reviews.ExecutionReviewsView.as_view()),
     path("review/action", views_reviews.ReviewActionView.as_view()),

@@ -12,16 +12,19 @@ from executions.models.runs import (
     Review,
     Token,
 )
+from executions.models.schedules import Fire, Schedule
 
 __all__ = [
     "Blob",
     "BlobUse",
     "Event",
+    "Fire",
     "GraphExecution",
     "GraphExecutionQuerySet",
     "NodeExecution",
     "NodeOutput",
     "NodeTask",
     "Review",
+    "Schedule",
     "Token",
 ]

@@ -73,6 +73,7 @@ def _services() -> Iterator[Finding]:
         yield migrations
         if migrations.ok and migrations.message == _MIGRATED:
             yield _guarded("runs", _runs, "See what `postgres` above says.")
+            yield _guarded("schedules", _schedules, "See what `postgres` above says.")
     yield _guarded("redis", _redis, "Start it, or correct REDIS_URL.")
     yield _guarded("broker", _broker, "Start it, or correct CELERY_BROKER_URL.")
     yield _guarded("channel layer", _channel_layer, "See what `redis` above says.")
@@ -175,6 +176,22 @@ def _runs() -> Finding:
     late = any(each.seconds > _OVERDUE_SECONDS for each in found)
     cure = "Start a worker, or more of them; `manage.py why RUN` says what a run waits for."
     return Finding("runs", not late, told or "none waits for a worker", cure)
+
+
+def _schedules() -> Finding:
+    """How long the schedule that is due the longest has been."""
+    from django.db import connection
+
+    from executions.overdue import unfired
+
+    try:
+        found = unfired()
+    finally:
+        connection.close()
+        connection.close_pool()  # type: ignore[attr-defined]  # the Postgres backend has it
+    told = "none is due" if found is None else f"due for {found[1]:.0f} s: {found[0]}"
+    cure = "Start beat, and a worker with the queue `default`."
+    return Finding("schedules", found is None or found[1] <= _OVERDUE_SECONDS, told, cure)
 
 
 def _redis() -> Finding:

@@ -144,7 +144,14 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 60,
 }
 CELERY_BEAT_SCHEDULER = "config.beat:GuardedScheduler"
-CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {}
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
+    "fire schedules": {
+        "task": "executions.fire_schedules",
+        "schedule": 5.0,
+        # While no worker takes them they must not pile up: one that comes later does all that earlier ones would have.
+        "options": {"expire_seconds": 60},
+    },
+}
 
 # --- Channels ---------------------------------------------------------------------------------------------------
 

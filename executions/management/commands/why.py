@@ -1,4 +1,4 @@
-"""`manage.py why RUN_ID`: say what a run waits for."""
+"""`manage.py why ID`: say what a run or a schedule waits for."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -6,23 +6,27 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
-from core.errors import DomainError
+from executions.errors import NoSuchRun, NoSuchSchedule
 from executions.explain import why
+from executions.schedules import about
 
 
 class Command(BaseCommand):
-    """Say what a run waits for."""
+    """Say what a run or a schedule waits for."""
 
-    help = "Say what a run waits for."
+    help = "Say what a run or a schedule waits for."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the arguments."""
-        parser.add_argument("run_id", type=UUID, help="the run's id")
+        parser.add_argument("run_id", type=UUID, help="the id of a run or a schedule", metavar="ID")
 
     def handle(self, *args: Any, run_id: UUID, **options: Any) -> str | None:
-        """Tell; raises `CommandError` when there is no such run."""
+        """Tell; raises `CommandError` when there is neither."""
         try:
             reasons = why(run_id)
-        except DomainError as error:
-            raise CommandError(error.message) from None
+        except NoSuchRun as error:
+            try:
+                return "\n".join(about(run_id))
+            except NoSuchSchedule:
+                raise CommandError(error.message) from None
         return "\n".join([reasons.status.value, *reasons.sentences])
