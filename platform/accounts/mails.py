@@ -6,7 +6,9 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
+from django.core import signing
 from django.core.mail import send_mail
+from django.utils.crypto import constant_time_compare, salted_hmac
 
 from accounts.errors import LinkRefused
 from accounts.models import User
@@ -17,6 +19,7 @@ class Kind(StrEnum):
 
     REGISTERED = "registered"
     FORGOTTEN = "forgotten"
+    NEW_ADDRESS = "new_address"
 
 
 class _Verification(PasswordResetTokenGenerator):
@@ -29,6 +32,8 @@ class _Verification(PasswordResetTokenGenerator):
 
 _VERIFICATION = _Verification()
 _RESET = PasswordResetTokenGenerator()
+
+_NEW_ADDRESS = "accounts.mails.new_address"
 
 _VERIFY = """Somebody, probably you, has registered this address. Open this link within an hour to prove it:
 
@@ -50,6 +55,12 @@ _FORGOTTEN = """Somebody, probably you, has asked for a new password. Open this 
 
 If that was not you, do nothing: your password stays as it is.
 """
+_CHANGE = """A user wants to have this address from now on. Open this link within an hour to agree:
+
+{link}
+
+If that was not you, do nothing: nothing has changed.
+"""
 
 
 def write(kind: Kind, email: str) -> None:
@@ -63,6 +74,38 @@ def write(kind: Kind, email: str) -> None:
         _send(email, "Verify your address", _VERIFY, "verify-email", _token(_VERIFICATION, user))
     elif user.has_usable_password():
         _send(email, "Choose a new password", _FORGOTTEN, "reset-password", _token(_RESET, user))
+
+
+def write_to_new_address(user_id: UUID, email: str) -> None:
+    """Write to an address that a user wants to have from now on, unless somebody has it; raises `OSError`."""
+    user = User.objects.filter(pk=user_id, is_active=True).first()
+    if user is not None and not User.objects.filter(email=email).exists():
+        token = signing.dumps([str(user.pk), _fingerprint(user.email), email], salt=_NEW_ADDRESS)
+        _send(email, "Verify your new address", _CHANGE, "verify-new-email", token)
+
+
+def new_address_in(token: str) -> tuple[UUID, str]:
+    """Who wants another address, and the one that the token was sent to; raises `LinkRefused`."""
+    user_id, _, new = _new_address(token)
+    return UUID(user_id), new
+
+
+def is_from(token: str, email: str) -> bool:
+    """Whether this is still the address that was to be left when the token was sent."""
+    return constant_time_compare(_new_address(token)[1], _fingerprint(email))
+
+
+def _new_address(token: str) -> tuple[str, str, str]:
+    try:
+        user_id, old, new = signing.loads(token, salt=_NEW_ADDRESS, max_age=settings.PASSWORD_RESET_TIMEOUT)
+    except signing.BadSignature:
+        raise LinkRefused from None
+    return user_id, old, new
+
+
+def _fingerprint(email: str) -> str:
+    # The token may be read by a stranger whose address was mistyped.
+    return salted_hmac(_NEW_ADDRESS, email).hexdigest()[:32]
 
 
 def user_id_in(token: str) -> UUID:

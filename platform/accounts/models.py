@@ -116,6 +116,42 @@ class User(AbstractBaseUser, TimeStamped):
         return self.is_active and self.is_superuser
 
 
+class Notice(models.TextChoices):
+    """What a user may be told about by mail; named as on the wire."""
+
+    AGENT_RUN = "AGENT_RUN"
+    ZERO_BALANCE = "ZERO_BALANCE"
+    LOW_BALANCE = "LOW_BALANCE"
+    BLOCK_EXECUTION_FAILED = "BLOCK_EXECUTION_FAILED"
+    CONTINUOUS_AGENT_ERROR = "CONTINUOUS_AGENT_ERROR"
+    DAILY_SUMMARY = "DAILY_SUMMARY"
+    WEEKLY_SUMMARY = "WEEKLY_SUMMARY"
+    MONTHLY_SUMMARY = "MONTHLY_SUMMARY"
+    AGENT_APPROVED = "AGENT_APPROVED"
+    AGENT_REJECTED = "AGENT_REJECTED"
+
+
+class PreferencesQuerySet(models.QuerySet["Preferences"]):
+    """Questions about preferences."""
+
+    def locked(self, user: User) -> "Preferences":
+        """Those of this user, which nobody else changes until the transaction ends."""
+        return self.select_for_update().get(user=user)
+
+
+class Preferences(TimeStamped):
+    """What a user does not want to be told, and how many mails a day are enough; without a row, all of it."""
+
+    user = models.OneToOneField(User, models.CASCADE, related_name="preferences")
+    unwanted = ArrayField(models.CharField(max_length=30, choices=Notice.choices), default=list, blank=True)
+    daily_limit = models.PositiveIntegerField(default=3)
+
+    objects = PreferencesQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "preferences"
+
+
 class ApiKeyPermission(models.TextChoices):
     """What a program with a key may do; named as on the wire."""
 

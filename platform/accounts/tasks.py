@@ -1,5 +1,7 @@
 """Where Celery enters."""
 
+from uuid import UUID
+
 from celery import shared_task
 
 from accounts import mails, queue
@@ -13,6 +15,9 @@ from accounts import mails, queue
     retry_backoff=True,
     retry_backoff_max=30,
 )
-def mail(kind: str, email: str) -> None:
+def mail(kind: str, email: str, user_id: str | None = None) -> None:
     """Write to this address if there is reason to. Delivered twice, it writes twice."""
-    mails.write(mails.Kind(kind), email)
+    if user_id is None:
+        mails.write(mails.Kind(kind), email)
+    else:
+        mails.write_to_new_address(UUID(user_id), email)

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from typing import Any
+from urllib.parse import unquote
 
 import redis
 from celery import current_app
@@ -35,4 +36,4 @@ def token_in(message: mail.EmailMessage) -> str:
     """The token of the link."""
     found = re.search(r"\?token=(\S+)", str(message.body))
     assert found, message.body
-    return found[1]
+    return unquote(found[1])

@@ -50,6 +50,7 @@ def test_an_email_in_any_case_and_the_password_give_tokens(anonymous: APIClient)
     assert me.json() == {
         "id": str(user.pk),
         "email": "ada@example.com",
+        "email_verified": True,
         "name": "Ada",
         "role": "user",
         "timezone": "not-set",

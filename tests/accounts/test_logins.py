@@ -153,3 +153,8 @@ def test_logins_that_have_lapsed_are_forgotten_at_the_next_one(user: User, token
     with time_machine.travel(timezone.now() + timedelta(days=15)):
         services.issue_tokens(user)
     assert Login.objects.count() == 1
+
+
+def test_an_expired_access_token_keeps_nobody_from_logging_out(anonymous: APIClient, tokens: Tokens) -> None:
+    assert log_out(anonymous, {"refresh": tokens.refresh}, access="expired").status_code == 204
+    assert whoami(anonymous, tokens.access).status_code == 401

@@ -40,4 +40,4 @@ class UserSerializer(serializers.ModelSerializer[User]):
 
     class Meta:
         model = User
-        fields = ["id", "email", "name", "role", "timezone", "created_at", "updated_at"]
+        fields = ["id", "email", "email_verified", "name", "role", "timezone", "created_at", "updated_at"]

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts.api import views, views_keys, views_passwords
+from accounts.api import views, views_keys, views_passwords, views_user
 
 urlpatterns = [
     path("auth/token", views.LoginView.as_view()),
@@ -14,6 +14,10 @@ urlpatterns = [
     path("auth/password/forgot", views_passwords.ForgotView.as_view()),
     path("auth/password/reset", views_passwords.ResetView.as_view()),
     path("auth/user", views.UserView.as_view()),
+    path("auth/user/email", views_user.EmailView.as_view()),
+    path("auth/user/email/confirm", views_user.ConfirmEmailView.as_view()),
+    path("auth/user/timezone", views_user.TimezoneView.as_view()),
+    path("auth/user/preferences", views_user.PreferencesView.as_view()),
     path("api-keys", views_keys.ApiKeysView.as_view()),
     path("api-keys/<uuid:key_id>", views_keys.ApiKeyView.as_view()),
     path("api-keys/<uuid:key_id>/suspend", views_keys.SuspendView.as_view()),

@@ -33,7 +33,7 @@ class RegistrationSerializer(serializers.Serializer[Any]):
 class LinkSerializer(serializers.Serializer[Any]):
     """The token of a link in a mail."""
 
-    token = serializers.CharField(max_length=500)
+    token = serializers.CharField(max_length=1000)
 
 
 class ForgottenSerializer(serializers.Serializer[Any]):
