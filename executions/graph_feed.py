@@ -14,6 +14,7 @@ from executions.models import GraphExecution, GraphExecutionQuerySet
 from executions.readers import reading
 from executions.reading import rows_of, with_previews
 from executions.run_events import run_events
+from executions.shown_runs import shown_runs
 from graphs.errors import GraphNotFound
 from graphs.models import Graph
 
@@ -92,8 +93,7 @@ class GraphFeed:
         return self._texts(runs, snapshot=True)
 
     def _read_heard(self, run_ids: Sequence[UUID]) -> Sequence[str]:
-        found = with_previews(self._runs().filter(pk__in=run_ids)).order_by("created_at", "pk")
-        runs = [run for run in found if run.pk not in self._known or self._known[run.pk][0] != run.status]
+        runs = [run for run in shown_runs(self._user.pk, run_ids) if self._is_news(run)]
         self._know(runs)
         return self._texts(runs)
 
@@ -111,6 +111,10 @@ class GraphFeed:
         else:
             self._must_look = True
         return self._texts(runs)
+
+    def _is_news(self, run: GraphExecution) -> bool:
+        known = self._known.get(run.pk)
+        return run.graph_id == self._graph_id and (known is None or known[0] != run.status)
 
     def _texts(self, runs: Sequence[GraphExecution], *, snapshot: bool = False) -> Sequence[str]:
         return [event_text(self.channel, event) for event in run_events(runs, snapshot=snapshot)]

@@ -16,6 +16,7 @@ from django.db import connection
 from django.db.models import BooleanField, QuerySet, TextField
 from django.db.models.expressions import RawSQL
 
+from core.sql import fetch_prepared
 from executions import blobs, previews
 from executions.kinds import NodeStatus, Status
 from executions.models import GraphExecution, NodeExecution
@@ -53,15 +54,23 @@ NO_STATS: Wire = {
 _RUN = "executions_graphexecution"
 _OBJECTS = ("inputs", "credential_inputs", "nodes_input_masks")
 
+_COLUMNS = {name: f'"{_RUN}"."{name}"' for name in _OBJECTS}
+# What is read of a run instead of its long values: the previews of each, and whether anything is missing in them.
+PREVIEWS = {
+    **{f"{name}_shown": previews.cut_object_in_sql(column) for name, column in _COLUMNS.items()},
+    "is_cut": f"NOT ({' AND '.join(map(previews.short_in_sql, _COLUMNS.values()))})",
+}
+
 _FITS = f"sum(size) OVER (ORDER BY {{}}) <= {BUDGET}"
 
-_SIZE_OF_BLOB = "(SELECT size FROM executions_blob WHERE user_id = %s AND hash = {})"
+_SIZE_OF_BLOB = "(SELECT size FROM executions_blob WHERE user_id = %(user)s AND hash = {})"
 
 _NODES = f"""
 WITH page AS (
     SELECT *, octet_length(input_data::text) + coalesce(
         (SELECT sum({_SIZE_OF_BLOB.format("reference.value")}) FROM jsonb_each_text(input_blobs) reference), 0) AS size
-    FROM executions_nodeexecution WHERE run_id = %s ORDER BY started_at DESC, id DESC LIMIT %s OFFSET %s
+    FROM executions_nodeexecution WHERE run_id = %(run)s
+    ORDER BY started_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
 ), measured AS (
     SELECT *, {_FITS.format("started_at DESC, id DESC")} AS fits FROM page
 )
@@ -74,7 +83,7 @@ _OUTPUTS_OF_NODES = f"""
 WITH page AS (
     SELECT node_execution_id, ordinal, pin, value, blob,
         coalesce({_SIZE_OF_BLOB.format("blob")}, octet_length(value::text)) AS size FROM executions_nodeoutput
-    WHERE run_id = %s AND node_execution_id = ANY(%s) AND ordinal < {MAX_OUTPUTS}
+    WHERE run_id = %(run)s AND node_execution_id = ANY(%(ids)s) AND ordinal < {MAX_OUTPUTS}
     ORDER BY node_execution_id, ordinal LIMIT {_MAX_ROWS}
 ), measured AS (
     SELECT *, {_FITS.format("node_execution_id, ordinal")} OR size <= {2 * previews.EDGE} AS fits FROM page
@@ -96,15 +105,15 @@ _OUTPUTS_OF_RUNS = f"""
 WITH given AS (
     SELECT found.*,
         coalesce({_SIZE_OF_BLOB.format("found.blob")}, octet_length(found.value::text)) AS size
-    FROM unnest(%s::uuid[]) AS wanted(run_id) CROSS JOIN LATERAL (
+    FROM unnest(%(runs)s::uuid[]) AS wanted(run_id) CROSS JOIN LATERAL (
         SELECT run_id, id, ended_at, input_data ->> 'name' AS name, input_data -> 'value' AS value,
             input_blobs ->> 'value' AS blob
         FROM executions_nodeexecution
-        WHERE run_id = wanted.run_id AND node_id = ANY(%s) AND status = 'COMPLETED' AND input_data ? 'value'
+        WHERE run_id = wanted.run_id AND node_id = ANY(%(nodes)s) AND status = 'COMPLETED' AND input_data ? 'value'
         ORDER BY ended_at DESC, id DESC LIMIT {MAX_OUTPUTS + 1} OFFSET 0
     ) AS found
 ), measured AS (
-    SELECT *, {_FITS.format("ended_at DESC, id DESC")} AND (%s OR size <= {previews.FETCHED_LENGTH})
+    SELECT *, {_FITS.format("ended_at DESC, id DESC")} AND (%(whole)s OR size <= {previews.FETCHED_LENGTH})
         OR size <= {2 * previews.EDGE} AS fits FROM given
 )
 SELECT run_id, name, {previews.cut_in_sql("value", "fits OR blob IS NOT NULL")}, CASE WHEN fits THEN blob END, NOT fits
@@ -132,13 +141,12 @@ def run_meta(run: GraphExecution) -> Wire:
 
 def with_previews(runs: QuerySet[GraphExecution]) -> QuerySet[GraphExecution]:
     """The same runs, to be read without their long values: pass them to `listed_run`."""
-    columns = {name: f'"{_RUN}"."{name}"' for name in _OBJECTS}
+    is_cut = RawSQL(PREVIEWS["is_cut"], [], output_field=BooleanField())  # noqa: S611  only constants
     shown = {
-        f"{name}_shown": RawSQL(previews.cut_object_in_sql(column), [], output_field=TextField())  # noqa: S611
-        for name, column in columns.items()
+        name: RawSQL(expression, [], output_field=TextField())  # noqa: S611  as above
+        for name, expression in PREVIEWS.items()
+        if name != "is_cut"
     }
-    all_short = " AND ".join(previews.short_in_sql(column) for column in columns.values())
-    is_cut = RawSQL(f"NOT ({all_short})", [], output_field=BooleanField())  # noqa: S611  only constants
     return runs.defer(*_OBJECTS).annotate(**shown, is_cut=is_cut)
 
 
@@ -228,8 +236,8 @@ def _outputs_of(runs: Sequence[GraphExecution], *, whole: bool) -> dict[UUID, Sh
     node_ids = [node_id for version in versions for node_id in _output_nodes(*version)]
     found: dict[UUID, list[tuple[Any, ...]]] = {run.pk: [] for run in runs}
     if node_ids:
-        user_id = runs[0].user_id
-        for run_id, *row in rows_of(_OUTPUTS_OF_RUNS, [user_id, list(found), node_ids, whole]):
+        arguments = {"user": runs[0].user_id, "runs": list(found), "nodes": node_ids, "whole": whole}
+        for run_id, *row in fetch_prepared(_OUTPUTS_OF_RUNS, arguments):
             found[run_id].append(tuple(row))
     large = blobs.values_of(runs[0].user_id, (row[2] for rows in found.values() for row in rows)) if node_ids else {}
     return {run_id: _shown_outputs(rows, large, whole=whole) for run_id, rows in found.items()}
@@ -298,8 +306,8 @@ def node_result(
 
 
 def _nodes(run: GraphExecution, page: int, page_size: int) -> list[Wire]:
-    rows = rows_of(_NODES, [run.user_id, run.pk, page_size, (page - 1) * page_size])
-    given = rows_of(_OUTPUTS_OF_NODES, [run.user_id, run.pk, [row[0] for row in rows]])
+    rows = rows_of(_NODES, {"user": run.user_id, "run": run.pk, "limit": page_size, "offset": (page - 1) * page_size})
+    given = rows_of(_OUTPUTS_OF_NODES, {"user": run.user_id, "run": run.pk, "ids": [row[0] for row in rows]})
     references = {row[0]: json.loads(row[8]) for row in rows if row[8] is not None}
     named = [blob for of_node in references.values() for blob in of_node.values()]
     large = blobs.values_of(run.user_id, [*named, *(row[3] for row in given)])
@@ -377,7 +385,7 @@ def _previewed(run: GraphExecution, name: str) -> Shown:
     return Shown(shown, truncated=run.is_cut or shown != values)  # type: ignore[attr-defined]  # annotated
 
 
-def rows_of(query: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]]:
+def rows_of(query: str, arguments: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """What a query finds; jsonb comes as text."""
     with connection.cursor() as cursor:
         cursor.execute(query, arguments)

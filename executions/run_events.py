@@ -14,7 +14,8 @@ from executions.errors import NoSuchRun
 from executions.kinds import FINAL, EventKind, Status
 from executions.models import GraphExecution
 from executions.pages import NODE_STATUS, Page, PastEvent, given_by, page_after
-from executions.reading import NO_STATS, Wire, listed_run, node_result, runs_with_outputs, time_text, with_previews
+from executions.reading import NO_STATS, Wire, listed_run, node_result, runs_with_outputs, time_text
+from executions.shown_runs import plain_run, shown_runs
 
 RUN_EVENT = "graph_execution_update"
 NODE_EVENT = "node_execution_update"
@@ -82,10 +83,9 @@ def events_after(user: User, run_id: UUID, place: Place) -> Told:
 
 def _visible(user: User, run_id: UUID, *, is_shown: bool) -> GraphExecution | None:
     """The run, with its values if it is itself to be shown; None when it was deleted or is another's."""
-    runs = GraphExecution.objects.visible_to(user).filter(pk=run_id)
     if is_shown:
-        return with_previews(runs).first()
-    return runs.only("user_id", "graph_id", "graph_version", "head_seq").first()
+        return next(iter(shown_runs(user.pk, [run_id])), None)
+    return plain_run(user.pk, run_id)
 
 
 def run_events(runs: Sequence[GraphExecution], *, snapshot: bool = False) -> list[Wire]:
