@@ -245,10 +245,6 @@ class LoginQuerySet(models.QuerySet["Login"]):
         """This login, which nobody else changes until the transaction ends."""
         return self.select_for_update().filter(pk=login_id).first()
 
-    def alive(self, now: datetime) -> Self:
-        """Those whose tokens are still good for something."""
-        return self.filter(ended_at=None, expires_at__gt=now)
-
     def end(self, now: datetime, because: Ending) -> int:
         """Make all tokens of those that have not ended worthless; returns how many there were."""
         return self.filter(ended_at=None).update(ended_at=now, ended_because=because)

@@ -71,9 +71,12 @@ def refresh(token: str) -> Tokens:
     """
     claims = tokens.read(token, Kind.REFRESH)
     login_id, turn = _login_of(claims), claims.payload.get("turn")
-    now = timezone.now()
     with transaction.atomic():
-        login = Login.objects.alive(now).locked(login_id)
+        login = Login.objects.locked(login_id)
+        # Only now: waiting for the row takes time, in which another request may have turned it.
+        now = timezone.now()
+        if login is not None and (login.ended_at is not None or login.expires_at <= now):
+            raise TokenRefused
         user = User.objects.filter(pk=login.user_id, is_active=True).first() if login else None
         if login is None or user is None or str(user.pk) != claims.subject or not isinstance(turn, int):
             raise TokenRefused
@@ -138,4 +141,5 @@ def _login_of(claims: Claims) -> UUID:
 
 
 def _is_in_grace(login: Login, turn: int, now: datetime) -> bool:
-    return turn == login.turn - 1 and (now - login.turned_at).total_seconds() < settings.REFRESH_GRACE_SECONDS
+    elapsed = abs((now - login.turned_at).total_seconds())
+    return turn == login.turn - 1 and elapsed < settings.REFRESH_GRACE_SECONDS
