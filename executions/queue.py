@@ -10,6 +10,7 @@ from executions.failpoints import failpoint
 RING = "executions.ring"
 RUN_NODE = "executions.run_node"
 FIRE_SCHEDULES = "executions.fire_schedules"
+FORGET_BLOBS = "executions.forget_blobs"
 RUNS_PER_DOORBELL = 25
 
 

@@ -4,15 +4,18 @@ What a worker does is decided by the queues it listens to: `runs` has it drive r
 """
 
 import gc
+import logging
 from functools import cache
 from uuid import UUID
 
 from celery import current_app, shared_task
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutdown
 
-from executions import queue, schedules
+from executions import blobs, queue, schedules
 from executions.engine.engine import DRAIN_SECONDS, Engine
 from executions.engine.node_host import NodeHost
+
+log = logging.getLogger(__name__)
 
 
 @shared_task(name=queue.RING, ignore_result=True)
@@ -31,6 +34,14 @@ def run_node() -> None:
 def fire_schedules() -> None:
     """Schedules may be due. However often it is delivered, at once or late, each of their times starts one run."""
     schedules.fire_due()
+
+
+@shared_task(name=queue.FORGET_BLOBS, ignore_result=True)
+def forget_blobs() -> None:
+    """Beat asks each hour to delete the large values that no run has any more. Done twice or late, it does no harm."""
+    number, size = blobs.forget_blobs()
+    if number:
+        log.info("%d large values of %d bytes that no run has any more were deleted", number, size)
 
 
 @cache

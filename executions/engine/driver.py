@@ -20,7 +20,7 @@ from executions.engine.beside import Beside
 from executions.engine.emissions import explain, stream_of, suspension_of
 from executions.engine.history import restore
 from executions.engine.journal import Journal
-from executions.engine.mailbox import Broken, Called, Emitted, Ended, Mailbox, Poked
+from executions.engine.mailbox import Broken, Called, Emitted, Ended, Held, Mailbox, Poked
 from executions.engine.plan import Plan
 from executions.engine.rehearsal import is_rehearsed, rehearse
 from executions.engine.rows import Claim, Committed
@@ -36,6 +36,8 @@ from graphs.policy import DAY, OnUnknown
 MAX_DELAY = 0.05
 STREAM_DELAY = 0.02
 MAX_BACKLOG = 256
+# A large value takes as many places in the backlog.
+BYTES_PER_PLACE = 256 * 1024
 MAX_CLAIMS = 5
 PARK_AFTER = 1.0
 # Of many blocks that run apart another may end soon, and to park and be claimed again costs more than to wait for it.
@@ -199,7 +201,7 @@ class Driver:
 
     @property
     def _backlog(self) -> int:
-        return len(self._state.ready) + len(self._queued)
+        return len(self._state.ready) + len(self._queued) + self._state.ready_bytes // BYTES_PER_PLACE
 
     def _is_commit_due(self) -> bool:
         return self._journal.is_full or self._loop.time() - self._flushed_at > MAX_DELAY
@@ -300,8 +302,10 @@ class Driver:
                     raise message.error
                 case Poked():
                     await self._look_for_answers()
+                case Held():
+                    pass
                 case Emitted(activation, emission, attempt):
-                    emissions += 1
+                    emissions += message.weight
                     is_current = not activation.is_closed and attempt == activation.attempt
                     if is_current and not self._accept(activation, emission):
                         self._beside.cancel(activation)

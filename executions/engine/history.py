@@ -6,7 +6,7 @@ from typing import Any
 from executions.engine.plan import Plan
 from executions.engine.rows import History
 from executions.engine.state import Activation, Output, RunState, Token
-from executions.engine.values import plain, recall, recall_input
+from executions.engine.values import Large, plain, recall, recall_input
 from executions.kinds import NodeStatus
 
 
@@ -24,7 +24,7 @@ def restore(state: RunState, history: History) -> list[Activation]:
     return [activation for activation in activations.values() if not activation.is_closed]
 
 
-def _activation(plan: Plan, row: dict[str, Any], blobs: Mapping[str, Any]) -> Activation:
+def _activation(plan: Plan, row: dict[str, Any], blobs: Mapping[str, Large]) -> Activation:
     status = NodeStatus(row["status"])
     return Activation(
         node=plan.nodes[row["node_id"]],
@@ -45,7 +45,7 @@ def _activation(plan: Plan, row: dict[str, Any], blobs: Mapping[str, Any]) -> Ac
     )
 
 
-def _output(row: dict[str, Any], blobs: Mapping[str, Any]) -> Output:
+def _output(row: dict[str, Any], blobs: Mapping[str, Large]) -> Output:
     return Output(row["ordinal"], row["pin"], recall(row["value"], row["blob"], blobs))
 
 

@@ -7,6 +7,10 @@ from executions.engine.state import Activation
 from executions.engine.waits import Wait
 from graphs.blocks.base import Emission, Suspension
 
+# What blocks may run ahead by: as many emissions, or as many parts of long texts.
+MAX_WEIGHT = 64
+_CHARACTERS = 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
@@ -15,6 +19,12 @@ class Emitted:
     activation: Activation
     emission: Emission
     attempt: int
+
+    @property
+    def weight(self) -> int:
+        """How much room it takes: of long texts, more than others."""
+        long = sum(len(part) for part in self.emission if type(part) is str) if type(self.emission) is tuple else 0
+        return min(1 + long // _CHARACTERS, MAX_WEIGHT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +60,21 @@ class Poked:
     """Something happened to the run from outside."""
 
 
-Message = Emitted | Ended | Called | Broken | Poked
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A block waits for room: another may take its place, and so make room in the end."""
+
+
+Message = Emitted | Ended | Called | Broken | Poked | Held
 
 
 class Mailbox:
     """Messages to one driver. A block may run ahead by a few emissions; then it waits until the driver has room."""
 
-    def __init__(self, credit: int = 64) -> None:
+    def __init__(self) -> None:
         self._queue: asyncio.Queue[Message] = asyncio.Queue()
-        self._credit = asyncio.Semaphore(credit)
+        self._credit = asyncio.Semaphore(MAX_WEIGHT)
+        self._turn = asyncio.Lock()
         self.blocked = 0
 
     def put(self, message: Message) -> None:
@@ -68,20 +84,32 @@ class Mailbox:
     async def put_emission(self, message: Emitted) -> None:
         """Add an emission once there is room for it."""
         self.blocked += 1
+        taken = 0
         try:
-            await self._credit.acquire()
+            if self._turn.locked():
+                self.put(Held())
+            # In turn, or two might each have half of the room they need.
+            async with self._turn:
+                while taken < message.weight:
+                    if self._credit.locked():
+                        self.put(Held())
+                    await self._credit.acquire()
+                    taken += 1
+        except BaseException:
+            self.give_room(taken)
+            raise
         finally:
             self.blocked -= 1
-        self._queue.put_nowait(message)
+        self.put(message)
 
     @property
     def has_mail(self) -> bool:
         """Whether there are messages that nobody has taken."""
         return not self._queue.empty()
 
-    def give_room(self, emissions: int) -> None:
-        """As many emissions were taken up: others may follow."""
-        for _ in range(emissions):
+    def give_room(self, weight: int) -> None:
+        """Emissions of this weight were taken up: others may follow."""
+        for _ in range(weight):
             self._credit.release()
 
     async def take(self, timeout: float | None) -> list[Message]:

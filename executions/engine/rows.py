@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from executions.engine.values import Large
 from executions.kinds import Status
 
 
@@ -61,4 +62,4 @@ class History:
     fired: dict[UUID, int]
     kept: list[dict[str, Any]]
     tokens: list[dict[str, Any]]
-    blobs: dict[str, Any]
+    blobs: dict[str, Large]

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from core.ids import uuid7
 from executions.engine.plan import Plan, PlanLink, PlanNode
-from executions.engine.values import NO_INPUT, Stored, StoredInput
+from executions.engine.values import NO_INPUT, Stored, StoredInput, size_of_large
 from executions.kinds import NodeStatus
 from graphs import pins
 
@@ -150,6 +150,9 @@ class RunState:
         self.ready: deque[Activation] = deque()
         self.new_tokens: list[Token] = []
         self.spent_tokens: list[Token] = []
+        # Of large values that activations hold which have not begun.
+        self.ready_bytes = 0
+        self._has_large = False
         self._inboxes = {node.id: _Inbox(node) for node in plan.nodes.values()}
         self._position = 0
 
@@ -186,6 +189,8 @@ class RunState:
             if token.stored:
                 self.spent_tokens.append(token)
         activation.tokens = []
+        if self.ready_bytes:
+            self.ready_bytes -= size_of_large(activation.values)
         self._inboxes[activation.node.id].lane.append(activation)
 
     def emit(self, activation: Activation, output: Output) -> None:
@@ -240,8 +245,14 @@ class RunState:
         stored, pin = output.stored, output.pin
         if link.source_name == pin and not pins.is_tool_pin(pin):
             # What carries a large value whole need not store it again.
-            return stored.value if stored.large is None else stored.large
+            if stored.large is None:
+                return stored.value
+            self._has_large = True
+            return stored.large
         return pins.split(stored.value, pin, link.source_name, (str(link.sink.id), link.sink_name))
 
     def _arrive(self, token: Token, value: Any) -> None:
-        self.ready.extend(self._inboxes[token.link.sink.id].put(token.link.sink_name, value, token))
+        fired = self._inboxes[token.link.sink.id].put(token.link.sink_name, value, token)
+        self.ready.extend(fired)
+        if self._has_large:
+            self.ready_bytes += sum(size_of_large(activation.values) for activation in fired)

@@ -23,6 +23,7 @@ from core import json
 from core.sql import numbered
 from executions.engine.batch import Batch
 from executions.engine.rows import Claim, Committed, History
+from executions.engine.values import Large
 from executions.errors import Fenced
 from executions.failpoints import around_commit, failpoint
 from executions.kinds import ENGINE_VERSION, PARKED, Status
@@ -303,7 +304,7 @@ class Store:
         """A run's outputs as (name, value) pairs in the order they were given."""
         rows = await self.all(_OUTPUTS_OF, (run_id, list(output_nodes)))
         blobs = await self._blobs(run_id, [row["blob"] for row in rows])
-        return [(row["name"], blobs[row["blob"]] if row["blob"] else row["value"]) for row in rows]
+        return [(row["name"], blobs[row["blob"]].value if row["blob"] else row["value"]) for row in rows]
 
     async def renew(self, held: dict[UUID, int]) -> None:
         """Prolong the leases of the runs held, given as id → fence."""
@@ -328,11 +329,11 @@ class Store:
         """What proves that a run is ours."""
         return {"run": claim.run_id, "fence": claim.fence, "owner": self.owner}
 
-    async def _blobs(self, run_id: UUID, hashes: Iterable[str | None]) -> dict[str, Any]:
+    async def _blobs(self, run_id: UUID, hashes: Iterable[str | None]) -> dict[str, Large]:
         """The large values of a run, by hash; each is read once, however often it is named."""
         wanted = {key for key in hashes if key}
         rows = await self.all(_BLOBS, (run_id, list(wanted)), binary=True) if wanted else []
-        return {row["hash"]: json.decode(row["encoded"]) for row in rows}
+        return {row["hash"]: Large(json.decode(row["encoded"]), row["hash"], len(row["encoded"])) for row in rows}
 
     async def _one(self, query: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
         text, names = numbered(query)

@@ -18,11 +18,12 @@ _SCALARS = (str, int, float, bool, type(None))
 
 @dataclass(eq=False, slots=True)
 class Large:
-    """A value whose JSON is stored apart, under `hash`; rows hold the JSON of a `preview` in its place."""
+    """A value whose JSON, of `size` bytes, is stored apart under `hash`; rows hold that of a `preview` in its place."""
 
     value: Any
     hash: str
-    preview: bytes
+    size: int
+    preview: bytes = b""
 
 
 @dataclass(eq=False, slots=True)
@@ -86,20 +87,25 @@ def store_input(data: Mapping[str, Any], arrived: Mapping[str, Any]) -> StoredIn
     return StoredInput(orjson.dumps(in_row), {pin: large.hash for pin, large in known.items()}, blobs)
 
 
-def recall(value: Any, blob: str | None, blobs: Mapping[str, Any]) -> Stored:
+def recall(value: Any, blob: str | None, blobs: Mapping[str, Large]) -> Stored:
     """A value from its row: itself, or a preview and the hash of the blob, which is among `blobs`."""
     if blob is None:
         return Stored(value, b"")
-    large = Large(blobs[blob], blob, json.encode(value))
-    return Stored(large.value, b"", large)
+    found = blobs[blob]
+    return Stored(found.value, b"", Large(found.value, blob, found.size, json.encode(value)))
 
 
 def recall_input(
-    data: Mapping[str, Any], references: Mapping[str, str] | None, blobs: Mapping[str, Any]
+    data: Mapping[str, Any], references: Mapping[str, str] | None, blobs: Mapping[str, Large]
 ) -> dict[str, Any]:
     """What a block was given, from its row, with large values as `Large`."""
     found = {pin: recall(data[pin], blob, blobs).large for pin, blob in (references or {}).items()}
     return {**data, **found}
+
+
+def size_of_large(values: Mapping[str, Any]) -> int:
+    """How many bytes the large ones among the values have."""
+    return sum(item.size for item in values.values() if type(item) is Large)
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,4 +125,4 @@ def _encode_short(data: Mapping[str, Any]) -> bytes | None:
 
 def _large(value: Any, encoded: bytes) -> Large:
     preview = json.encode(previews.preview(value, previews.STORED_LENGTH))
-    return Large(value, hashlib.sha256(encoded).hexdigest(), preview)
+    return Large(value, hashlib.sha256(encoded).hexdigest(), len(encoded), preview)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,11 +16,11 @@ from core.errors import DomainError
 from executions import blobs, services
 from executions.again import replay_run
 from executions.engine.engine import Engine
-from executions.kinds import Status
+from executions.kinds import FINAL, Status
 from executions.models import GraphExecution, NodeExecution, NodeOutput
 from tests import make
 from tests.drawing import Drawn, draw
-from tests.executions.conftest import Run, ended
+from tests.executions.conftest import Run, ended, eventually
 from tests.executions.test_engine import calling, output
 from tests.packages.taskloom_probe.hostile import BEHAVIOUR, REFUSED, STORABLE, nested
 
@@ -251,3 +252,24 @@ def test_what_comes_over_http_is_refused_before_anything_is_written(
         verdict.expect(name, answer.status_code in (400, 413, 422) and answer.json()["message"], told)
         verdict.expect(name, not GraphExecution.objects.exists(), "a run was left behind")
     assert not verdict.wrong, str(verdict)
+
+
+def test_a_long_stream_into_a_slow_node_that_gives_something_ends(owner: User, run: Run) -> None:
+    graph = draw(
+        owner,
+        {"source": ("ProbeThread", {"times": 1500}), "slow": ("ProbeRead", {"seconds": 0.1, "value": 1})},
+        ["source.value -> slow.value"],
+    )
+    done = run(graph, timeout=60)
+    assert (done.status, done.node_count, done.node_error_count) == (Status.COMPLETED, 1501, 0)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_hundred_thousand_outputs_take_little_memory(owner: User, engine: Engine, flavour: str) -> None:
+    graph = draw(owner, {"source": (flavour, {"case": "gives many"})})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = start(owner, graph)
+    engine.ring([started.pk])
+    eventually(lambda: GraphExecution.objects.filter(pk=started.pk, status__in=FINAL).exists(), 120)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024
+    assert NodeOutput.objects.filter(run=started.pk).count() == 100_000

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -14,11 +15,11 @@ from django.db import connection, transaction
 from rest_framework.test import APIClient
 
 from accounts.models import User
-from executions import services
+from executions import services, tasks
 from executions.again import replay_run, retry_run
 from executions.blobs import forget_blobs, values_of
 from executions.compare import diff_runs
-from executions.engine import store
+from executions.engine import beside, driver, store
 from executions.engine.engine import Engine
 from executions.engine.values import INLINE_BYTES
 from executions.models import Blob, BlobUse, GraphExecution, NodeExecution, NodeOutput
@@ -269,3 +270,69 @@ def test_a_value_that_is_stored_again_while_it_is_forgotten_stays(owner: User, r
     assert list(BlobUse.objects.values_list("run_id", "hash")) == [(fresh.pk, blob.hash)]
     age()
     assert forget_blobs() == (0, 0)
+
+
+def test_a_worker_deletes_what_no_run_has(owner: User, run: Run) -> None:
+    gone = run(relay(owner, LARGE))
+    GraphExecution.objects.filter(pk=gone.pk).delete()
+    age()
+    tasks.forget_blobs()
+    assert not Blob.objects.exists()
+
+
+def test_a_stream_of_growing_values_costs_bytes_in_proportion_to_their_number(owner: User, run: Run) -> None:
+    def bytes_of(number: int) -> int:
+        items = ["x" * 1000 * place for place in range(number)]
+        nodes = {"items": ("StepThroughItems", {"items": items}), "keep": ("StoreValue", {})}
+        graph = draw(owner, nodes, ["items.item -> keep.input"])
+        done = run(graph)
+
+        async def follow() -> int:
+            async with watching(owner) as socket:
+                await socket.send("subscribe_graph_execution", graph_exec_id=str(done.pk), after_seq=0)
+                size = 0
+                while True:
+                    text = await socket.socket.receive_from(5)
+                    size += len(text)
+                    message = json.loads(text)
+                    if message["method"] == "graph_execution_event" and message["data"]["ended_at"]:
+                        return size
+
+        return async_to_sync(follow)()
+
+    few, many = bytes_of(60), bytes_of(240)
+    assert few > 60 * 8_000
+    # What is given grows by 16, what is sent by 4: each value is shown once by its source, and once by each end.
+    assert many < 5 * few
+    assert many < 240 * 45_000
+
+
+def test_a_stream_of_large_values_is_held_back(
+    owner: User, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beside, "MAX_TASKS", 4)
+    monkeypatch.setattr(driver, "MAX_BACKLOG", 16)
+    hold, log = tmp_path / "hold", tmp_path / "log"
+    hold.touch()
+    graph = draw(
+        owner,
+        {
+            "source": ("ProbeLarge", {"times": 100, "bytes": 1_100_000, "log": str(log)}),
+            "sink": ("ProbeRead", {"hold": str(hold)}),
+        },
+        ["source.value -> sink.value"],
+    )
+    started = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, ring=False)
+    engine.ring([started.pk])
+
+    def rests() -> bool:
+        before = log.stat().st_size if log.exists() else 0
+        time.sleep(0.5)
+        return 0 < before == log.stat().st_size
+
+    eventually(rests, 30)
+    assert log.stat().st_size < 60
+    hold.unlink()
+    done = ended(started.pk, 60)
+    assert log.stat().st_size == 100
+    assert NodeExecution.objects.filter(run=done.pk, node_id=graph.nodes["sink"], status="COMPLETED").count() == 100

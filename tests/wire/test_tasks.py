@@ -11,11 +11,12 @@ def test_every_task_that_is_sent_is_answered() -> None:
     assert queue.RUN_NODE == "executions.run_node"
     assert MAIL == "accounts.mail"
     assert queue.FIRE_SCHEDULES == "executions.fire_schedules"
-    assert {MAIL, queue.RING, queue.RUN_NODE, queue.FIRE_SCHEDULES} <= set(app.tasks)
+    assert queue.FORGET_BLOBS == "executions.forget_blobs"
+    assert {MAIL, queue.RING, queue.RUN_NODE, queue.FIRE_SCHEDULES, queue.FORGET_BLOBS} <= set(app.tasks)
 
 
 def test_every_task_of_beat_is_answered() -> None:
     app.loader.import_default_modules()
     sent = {entry["task"] for entry in app.conf.beat_schedule.values()}
-    assert queue.FIRE_SCHEDULES in sent
+    assert {queue.FIRE_SCHEDULES, queue.FORGET_BLOBS} <= sent
     assert sent <= set(app.tasks)

@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -282,7 +283,7 @@ def cases() -> dict[str, Callable[[], Any]]:
     return {
         **{f"gives {name}": partial(giving, make) for name, make in values.items()},
         **{name: run for name, (run, _) in BEHAVIOUR.items()},
-        "gives a million": lambda: (("value", number) for number in range(MILLION)),
+        "gives many": lambda: (("value", number) for number in range(100_000)),
         "gives nothing": lambda: iter(()),
     }
 
@@ -356,3 +357,30 @@ class HostileNames(Hostile):
         """Yield a value to an output that is named by another."""
         make = {**STORABLE, **REFUSED}[input.case][0]
         yield make(), 1
+
+
+class Bulk(BlockInput):
+    """How many texts to give, and how long; the file in which each leaves a mark."""
+
+    times: int = 0
+    bytes: int = 0
+    log: str = ""
+
+
+class ProbeLarge(Block):
+    """In a thread."""
+
+    id = "01980000-0000-7000-8000-000000000105"
+    description = "Gives large values, one after the other."
+    categories = frozenset({Category.DEVELOPER_TOOLS})
+    effect = Effect.READ
+    examples = (Example({}, ()),)
+    Input = Bulk
+    Output = Anything
+
+    def run(self, input: Bulk, context: Context) -> Iterator[Any]:
+        """Give them."""
+        for number in range(input.times):
+            with Path(input.log).open("a") as log:
+                log.write(".")
+            yield "value", f"{number:09}" + "x" * input.bytes
