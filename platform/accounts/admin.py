@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts import keys
-from accounts.models import ApiKey, ApiKeyStatus, Identity, Login, User
+from accounts.models import ApiKey, ApiKeyStatus, Identity, Impersonation, Login, User
 from core.admin import ReadOnly
 
 # Rights come from the role alone, so a group would promise what it does not keep.
@@ -90,6 +90,16 @@ class LoginAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not g
     list_select_related = ("user",)
     search_fields = ("user__email",)
     ordering = ("-created_at", "id")
+
+
+@admin.register(Impersonation)
+class ImpersonationAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    """Which administrator acted as whom, when, and to do what."""
+
+    list_display = ("at", "admin_email", "user_email", "method", "path")
+    search_fields = ("admin_email", "user_email", "path")
+    date_hierarchy = "at"
+    ordering = ("-at", "-id")
 
 
 @admin.register(Identity)

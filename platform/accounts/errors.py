@@ -109,3 +109,19 @@ class WrongPassword(Invalid):
 
 class PasswordTooWeak(Invalid):
     """The password is too easy to guess."""
+
+
+class ImpersonationRefused(Refused):
+    """Only administrators may act as somebody else."""
+
+    hint: ClassVar[str] = "Leave out the header X-Act-As-User-Id."
+
+
+class NotWhileImpersonating(Refused):
+    """Nobody can do this for somebody else."""
+
+    hint: ClassVar[str] = "Leave out the header X-Act-As-User-Id."
+
+
+class NoSuchUser(NotFound):
+    """There is no such user to act as, or it is switched off."""

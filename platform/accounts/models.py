@@ -116,6 +116,21 @@ class User(AbstractBaseUser, TimeStamped):
         return self.is_active and self.is_superuser
 
 
+class Impersonation(models.Model):
+    """That an administrator acted as somebody else in one request; it outlives both of them."""
+
+    admin = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    admin_email = models.CharField(max_length=254)
+    user = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    user_email = models.CharField(max_length=254)
+    at = models.DateTimeField(auto_now_add=True, db_index=True)
+    method = models.CharField(max_length=20)
+    path = models.CharField(max_length=2000)
+
+    def __str__(self) -> str:
+        return f"{self.admin_email} as {self.user_email}: {self.method} {self.path}"
+
+
 class Notice(models.TextChoices):
     """What a user may be told about by mail; named as on the wire."""
 

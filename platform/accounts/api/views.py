@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import services
-from accounts.api.authentication import TokenAuthentication
+from accounts.api.authentication import Acting, TokenAuthentication
 from accounts.api.serializers import (
     LoginSerializer,
     LogoutSerializer,
@@ -68,6 +68,7 @@ class LogoutView(APIView):
     # An access token that has expired must not keep the refresh token in the body from ending its login.
     authentication_classes = ()
     permission_classes = [AllowAny]
+    acting = Acting.IGNORED
 
     @extend_schema(
         tags=["auth"],
@@ -91,7 +92,9 @@ class LogoutView(APIView):
 
 
 class UserView(APIView):
-    """The caller."""
+    """The caller, whomever they act as."""
+
+    acting = Acting.IGNORED
 
     @extend_schema(
         tags=["auth"],

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import passwords
+from accounts.api.authentication import Acting
 from accounts.models import User
 from accounts.services import Session
 from core.api import error_responses
@@ -134,12 +135,14 @@ class ResetView(APIView):
 class PasswordView(APIView):
     """The caller's password."""
 
+    acting = Acting.REFUSED
+
     @extend_schema(
         tags=["auth"],
         operation_id="change_password",
         summary="Set another password, and end all other logins",
         request=PasswordSerializer,
-        responses={204: None, **error_responses(400, 401), **_ANYBODY},
+        responses={204: None, **error_responses(400, 401, 403), **_ANYBODY},
     )
     def post(self, request: Request) -> Response:
         """Set the password; the login that asks goes on."""

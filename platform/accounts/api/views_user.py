@@ -11,7 +11,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import choices
+from accounts.api.authentication import ACT_AS, Acting
 from accounts.api.views_passwords import LinkSerializer
+from accounts.errors import NotWhileImpersonating
 from accounts.models import Notice, Preferences, User
 from core.api import error_responses
 
@@ -71,12 +73,14 @@ class PreferencesSerializer(serializers.Serializer[Any]):
 class EmailView(APIView):
     """The caller's address."""
 
+    acting = Acting.REFUSED
+
     @extend_schema(
         tags=["auth"],
         operation_id="change_email",
         summary="Ask for another address; a mail to it asks for consent",
         request={"application/json": {"type": "string", "format": "email", "maxLength": 254}},
-        responses={200: EmailSerializer, **_OWN},
+        responses={200: EmailSerializer, **error_responses(403), **_OWN},
     )
     def post(self, request: Request) -> Response:
         """Send the link, and return the address that was asked for."""
@@ -153,13 +157,15 @@ class PreferencesView(APIView):
         operation_id="set_preferences",
         summary="Choose what you are told by mail",
         request=PreferencesUpdateSerializer,
-        responses={200: PreferencesSerializer, **_OWN},
+        responses={200: PreferencesSerializer, **error_responses(403), **_OWN},
     )
     def post(self, request: Request) -> Response:
         """Set the preferences, and return them; another email is asked for as at `change_email`."""
         body = PreferencesUpdateSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         user = cast(User, request.user)
+        if ACT_AS in request.headers and body.validated_data["email"].lower() != user.email:
+            raise NotWhileImpersonating
         chosen = choices.set_preferences(user, body.validated_data["preferences"], body.validated_data["daily_limit"])
         choices.ask_for_email(user, body.validated_data["email"])
         return Response(_shown(chosen))
