@@ -40,6 +40,23 @@ def _signing_hint() -> str:
     return r"Set it to a private key in PEM, in one line with \n between: openssl genpkey -algorithm ed25519"
 
 
+@register(Tags.security)
+def identity_provider_is_sound(**_: Any) -> list[CheckMessage]:
+    """An identity provider whose tokens cannot be checked, or whose keys anybody on the way could change: E004."""
+    if not settings.IDENTITY_ISSUER:
+        return []
+    if settings.IDENTITY_JWKS_URL:
+        if settings.DEBUG or settings.IDENTITY_JWKS_URL.startswith("https://"):
+            return []
+        return [Error("IDENTITY_JWKS_URL is not https.", hint="Name an https address.", id="config.E004")]
+    try:
+        tokens.provider_key()
+    except tokens.KeyUnusable as error:
+        hint = "Set IDENTITY_KEY to the provider's public key in PEM, or IDENTITY_JWKS_URL, and IDENTITY_ALGORITHM."
+        return [Error(f"IDENTITY_KEY cannot be used: {error}.", hint=hint, id="config.E004")]
+    return []
+
+
 @register()
 def channel_layer_waits(**_: Any) -> list[CheckMessage]:
     """redis-py gives up after 5 silent seconds unless told otherwise, which closes every idle WebSocket: E003."""

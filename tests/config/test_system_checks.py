@@ -1,6 +1,6 @@
 import pytest
 
-from config.system_checks import channel_layer_waits, secrets_are_strong
+from config.system_checks import channel_layer_waits, identity_provider_is_sound, secrets_are_strong
 
 
 def test_the_settings_as_they_are_pass():
@@ -28,3 +28,29 @@ def test_a_channel_layer_that_gives_up_after_silence_is_an_error(settings, host:
 
     assert message.id == "config.E003"
     assert message.msg == "The channel layer host elsewhere:6379/0 would be cut off after 5 silent seconds."
+
+
+@pytest.mark.parametrize(("algorithm", "key"), [("none", "x" * 64), ("EdDSA", "x" * 64), ("HS512", "x" * 64)])
+def test_a_signing_key_that_does_not_fit_its_algorithm_is_an_error(settings, algorithm: str, key: str):
+    settings.JWT_ALGORITHM, settings.JWT_SIGNING_KEY = algorithm, key
+
+    assert [message.id for message in secrets_are_strong()] == ["config.E002"]
+
+
+@pytest.mark.parametrize("key", ["", "short", "-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----"])
+@pytest.mark.parametrize("algorithm", ["HS256", "RS256", "none"])
+def test_an_identity_provider_without_a_usable_key_is_an_error(settings, algorithm: str, key: str):
+    settings.IDENTITY_ISSUER, settings.IDENTITY_ALGORITHM, settings.IDENTITY_KEY = "https://a.example", algorithm, key
+
+    assert [message.id for message in identity_provider_is_sound()] == ["config.E004"]
+
+
+def test_published_keys_must_come_by_https_but_for_debugging(settings):
+    settings.IDENTITY_ISSUER, settings.IDENTITY_JWKS_URL = "https://a.example", "http://a.example/jwks"
+    assert [message.id for message in identity_provider_is_sound()] == ["config.E004"]
+
+    settings.DEBUG = True
+    assert identity_provider_is_sound() == []
+
+    settings.DEBUG, settings.IDENTITY_JWKS_URL = False, "https://a.example/jwks"
+    assert identity_provider_is_sound() == []
