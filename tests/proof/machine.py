@@ -155,8 +155,7 @@ class Machine(RuleBasedStateMachine):
     @when(lambda self: any(self._shape_of[run_id].name == "review" for run_id in self._own_open_runs))
     def decide(self) -> None:
         """Somebody approves whatever is asked, maybe before the run waits for it."""
-        for review in Review.objects.waiting():
-            reviews.decide(self.stage.owner.pk, [Verdict(review.node_execution_id, approved=True)])
+        self._approve()
 
     @rule(which=WHICH)
     @when(lambda self: self._runs_that_are(Status.WAITING))
@@ -248,8 +247,8 @@ class Machine(RuleBasedStateMachine):
     def every_promise_is_kept(self) -> None:
         """At every moment."""
         self._is_sound = False
-        assert self._watch.problems() == []
-        assert [worker.faults for worker in self._workers if worker.faults] == []
+        faults = [f"{worker.store.owner}: {fault!r}" for worker in self._workers for fault in worker.faults]
+        demand_none([*self._watch.problems(), *faults])
         self._is_sound = True
 
     def teardown(self) -> None:
@@ -257,8 +256,8 @@ class Machine(RuleBasedStateMachine):
         try:
             if self._is_sound:
                 self._come_to_rest()
-                assert self._watch.problems() == []
-                assert violations() == []
+                self.every_promise_is_kept()
+                demand_none(violations())
                 for run in GraphExecution.objects.filter(parent=None):
                     self._check_end(run)
         finally:
@@ -277,10 +276,14 @@ class Machine(RuleBasedStateMachine):
                 return
             self._execute(_LAPSE, under_way)
             self._execute(_PASS_TIME, under_way)
-            self.decide()
+            self._approve()
             self.every_promise_is_kept()
             self.stage.run(sweeper.sweep())
         raise AssertionError(f"Not at rest: {list(GraphExecution.objects.exclude(status__in=FINAL))}")
+
+    def _approve(self) -> None:
+        for review in Review.objects.waiting():
+            reviews.decide(self.stage.owner.pk, [Verdict(review.node_execution_id, approved=True)])
 
     def _check_end(self, run: GraphExecution) -> None:
         shape = self._shape_of[run.pk]
@@ -348,6 +351,11 @@ class Machine(RuleBasedStateMachine):
     def _execute(self, statement: str, run_ids: list[UUID] | None = None) -> None:
         with connection.cursor() as cursor:
             cursor.execute(statement, None if run_ids is None else [run_ids])
+
+
+def demand_none(problems: list[str]) -> None:
+    """Fail with all of them, if there are any."""
+    assert not problems, "\n".join(problems)
 
 
 def one_of(found: Sequence[T], which: int) -> T:

@@ -37,7 +37,8 @@ class Shape:
 
 
 _PROBE: dict[str, Any] = {
-    "inputs": {"value": "any", "times": "number"},
+    # How often, by the length of a list: a number might be any number.
+    "inputs": {"value": "any", "times": "length"},
     "outputs": {"value": "any*", "error": "text", "value_$_0": "any*", "value_$_-1": "any*", "value_$_0_#_id": "any*"},
     "constants": {
         "times": st.sampled_from([1, 1, 2, 3, 0]),
@@ -176,9 +177,7 @@ def sketches(draw: st.DrawFn, *, wild: bool = False) -> Sketch:
         if not outlet.in_order:
             sketch.in_any_order.add(node)
     if wild:
-        for _ in range(draw(st.integers(0, 3))):
-            node, pin = draw(st.sampled_from(sketch.pins))
-            sketch.link(draw(st.sampled_from(sketch.outlets)), node, pin, static=draw(st.booleans()))
+        _add_any_links(draw, sketch)
     if draw(st.integers(0, 4)) == 0:
         node, pin = draw(st.sampled_from(sketch.pins))
         sketch.masks[node] = {pin: draw(VALUES)}
@@ -189,7 +188,7 @@ def _add_node(draw: st.DrawFn, sketch: Sketch, shape: Shape, *, wild: bool) -> N
     linked = [pin for pin in shape.inputs if sketch.outlets and draw(st.sampled_from([True, True, False]))]
     links = _choose_links(draw, sketch, {pin: shape.inputs[pin] for pin in linked}, wild=wild)
     constants = {name: draw(strategy) for name, strategy in shape.constants.items() if name not in links}
-    of_kind = {"any": VALUES.filter(lambda value: value is not None), "number": NUMBERS, "list": LISTS}
+    of_kind = {"any": VALUES.filter(lambda value: value is not None), "number": NUMBERS, "list": LISTS, "length": LISTS}
     constants |= {
         pin: draw(of_kind[holds])
         for pin, holds in shape.inputs.items()
@@ -225,7 +224,8 @@ Chosen = dict[str, list[tuple[Outlet, bool]]]
 def _choose_links(draw: st.DrawFn, sketch: Sketch, pins: dict[str, str], *, wild: bool) -> Chosen:
     """What feeds the pins: a node for each; or one for all, any way it likes; or any nodes, if a pin is alone."""
     if wild or len(pins) == 1:
-        return {pin: _several(draw, _holding(sketch.outlets, holds)) for pin, holds in pins.items()}
+        several = {pin: _several(draw, _holding(sketch.outlets, holds)) for pin, holds in pins.items()}
+        return {pin: chosen for pin, chosen in several.items() if chosen}
     in_order = [outlet for outlet in sketch.outlets if outlet.in_order]
     if draw(st.booleans()) and in_order:
         node = draw(st.sampled_from(sorted({outlet.node for outlet in in_order})))
@@ -251,7 +251,17 @@ def _several(draw: st.DrawFn, outlets: list[Outlet]) -> list[tuple[Outlet, bool]
 
 def _holding(outlets: list[Outlet], wanted: str) -> list[Outlet]:
     # The order of a dictionary's keys is nobody's promise, so nothing takes one apart.
-    return [o for o in outlets if wanted == "any" or o.holds in ("list", "number", "text")]
+    fitting = {"list": ("list", "number", "text"), "number": ("list", "number", "text"), "length": ("list", "text")}
+    return [outlet for outlet in outlets if wanted == "any" or outlet.holds in fitting[wanted]]
+
+
+def _add_any_links(draw: st.DrawFn, sketch: Sketch) -> None:
+    """Up to three links from anywhere to anywhere, loops among them."""
+    # A list that goes round in a loop may double each time, and no budget of activations ends that soon.
+    small = [outlet for outlet in sketch.outlets if outlet.holds in ("number", "text")]
+    for _ in range(draw(st.integers(0, 3)) if small else 0):
+        node, pin = draw(st.sampled_from(sketch.pins))
+        sketch.link(draw(st.sampled_from(small)), node, pin, static=draw(st.booleans()))
 
 
 def _add_counter(draw: st.DrawFn, sketch: Sketch) -> None:
