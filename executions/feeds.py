@@ -99,7 +99,8 @@ class RunFeed:
     def _begin(self) -> asyncio.Task[Page]:
         """Read what follows; one who knows of newer events does not rely on a read that began before."""
         read = partial(_page_after, self._user, self.run_id, self.channel, self._place)
-        return _reads.read((self._user.pk, self.run_id, self._place, self._head), read)
+        # The channel names the user and the run.
+        return _reads.read((self.channel, self._place, self._head), read)
 
 
 def _page_after(user: User, run_id: UUID, channel: str, place: Place) -> Page:

@@ -6,6 +6,7 @@ docs/sockets.md describes them.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from accounts.models import User
@@ -31,8 +32,7 @@ RUN_STATUS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a watcher stands: the number of the last event it has, and what activations under way had given by then."""
 
     seq: int
