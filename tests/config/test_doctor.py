@@ -91,6 +91,6 @@ def test_a_weak_secret_is_ill():
     assert finding(report, "settings") == {
         "name": "settings",
         "ok": False,
-        "message": "JWT_SIGNING_KEY is too easy to guess. (config.E002)",
+        "message": "JWT_SIGNING_KEY cannot be used: it is shorter than 32 bytes. (config.E002)",
         "cure": "Set it to the output of: python -c 'import secrets; print(secrets.token_urlsafe(64))'",
     }

@@ -12,7 +12,7 @@ from django.db.models import JSONField, Value
 from django.test import Client
 
 from accounts.models import Role
-from executions import admin
+from core import paging
 from executions.kinds import Status
 from executions.models import Event, GraphExecution, NodeExecution
 from tests import make
@@ -73,7 +73,7 @@ def test_the_list_of_runs_tells_how_far_each_is(operator: Client, run: GraphExec
 
 
 def test_the_count_of_runs_has_a_limit(operator: Client, run: GraphExecution, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin, "_MOST_COUNTED", 2)
+    monkeypatch.setattr(paging, "MOST_COUNTED", 2)
     for _ in range(5):
         make.a_run(run.user, run.graph_id)
     assert operator.get(RUNS).context["cl"].result_count == 2
