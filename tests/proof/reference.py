@@ -183,10 +183,17 @@ def _run(block: Block, block_input: Any, context: Context) -> Iterator[Emission 
     if isinstance(emissions, Iterator):
         yield from emissions
         return
+    found: list[Emission | Suspension] = []
 
-    async def following() -> Emission | Suspension | None:
-        return await anext(emissions, None)
+    async def collect() -> None:
+        async for emission in emissions:
+            found.append(emission)
 
-    with asyncio.Runner() as runner:
-        while (emission := runner.run(following())) is not None:
-            yield emission
+    failure: Exception | None = None
+    try:
+        asyncio.run(collect())
+    except Exception as error:
+        failure = error
+    yield from found
+    if failure is not None:
+        raise failure
