@@ -89,6 +89,7 @@ class _Ends:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._layer: Any = get_channel_layer()
         self._channel = ""
+        self._topics: set[str] = set()
 
     def start(self) -> None:
         self._thread.start()
@@ -99,14 +100,15 @@ class _Ends:
         self._thread.join()
 
     def watch(self, user_id: UUID, graph_id: UUID) -> None:
-        self._topic = events.graph_topic(user_id, graph_id)
+        self._topics.add(events.graph_topic(user_id, graph_id))
         self._await(self._layer.group_add(events.group(user_id), self._channel))
 
     def wait(self, run_ids: Sequence[UUID]) -> None:
         missing = {str(run_id) for run_id in run_ids}
         while missing:
             news = self._await(self._layer.receive(self._channel))["news"]
-            missing -= {run_id for run_id in news.get(self._topic, ()) if run_id in missing and _has_ended(run_id)}
+            told = {run_id for topic in self._topics & news.keys() for run_id in news[topic]}
+            missing -= {run_id for run_id in told & missing if _has_ended(run_id)}
 
     def _await(self, awaitable: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(asyncio.wait_for(awaitable, _PATIENCE), self._loop).result()
