@@ -10,7 +10,6 @@ from tests.workers import ROOT
 
 
 @pytest.mark.journey
-@pytest.mark.xfail(strict=False, reason="seen once: a keyed effect repeated under the number of its first attempt")
 @pytest.mark.timeout(240)
 def test_nothing_is_lost_doubled_or_left_out_whatever_fails() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

@@ -18,6 +18,7 @@ from tests.drawing import block_id
 from tests.invariants import violations
 
 _UNSAFE = block_id("ProbeUnsafe")
+_APART = block_id("ProbeApart")
 
 
 @dataclass
@@ -65,11 +66,11 @@ class Rows:
         for node in self.nodes.values():
             if "escape_html" in node.input_data:
                 self.outputs[node.run_id].append(node.input_data["value"])
-        # Each line is a key and the attempt it was used in.
+        # Each line is a key, the attempt it was used in, and of a block that runs apart the process.
         self.calls = Counter(
-            (*_key(line.split()[0]), int(line.split()[1]))
+            (*_key(key), int(attempt), *process)
             for log in sorted(effects.glob("*.effects"))
-            for line in log.read_text().splitlines()
+            for key, attempt, *process in map(str.split, log.read_text().splitlines())
         )
 
     def root_of(self, run_id: UUID) -> UUID:
@@ -86,7 +87,7 @@ def judge(seed: int, keys: Mapping[str, str], calm: Sequence[str], faults: Seque
         faults=Counter(fault.kind for fault in faults),
         runs=len(rows.runs),
         activations=len(rows.nodes),
-        effects=len({key[:3] for key in rows.calls}),
+        effects=len({call[:3] for call in rows.calls}),
         unknown_outcomes=sum(rows.outputs[run.pk] == [UNKNOWN] for run in rows.started.values()),
         taken_over=sum(_was_taken_over(node) for node in rows.nodes.values()),
         recoveries=sorted(_recoveries(faults, rows)),
@@ -95,7 +96,7 @@ def judge(seed: int, keys: Mapping[str, str], calm: Sequence[str], faults: Seque
             for key, shape in keys.items()
             for complaint in _lost(key, shape, rows.started.get(key), rows, expected[shape])
         ],
-        duplicated=[*_repeated(rows), *_too_often(keys, rows)],
+        duplicated=[*_repeated(rows), *_too_often(keys, faults, rows)],
         gaps=list(_gaps(rows)),
         violations=violations([run.pk for run in rows.started.values()]),
     )
@@ -119,8 +120,11 @@ def _lost(key: str, shape: str, run: GraphExecution | None, rows: Rows, activati
 
 
 def _repeated(rows: Rows) -> Iterator[str]:
-    """Effects that happened twice in one attempt, or in an attempt that the rows know nothing of."""
-    for (run_id, node_id, ordinal, attempt), times in rows.calls.items():
+    """Effects that happened twice in one attempt, or in an attempt that the rows know nothing of.
+
+    A block that runs apart is begun anew within its attempt when its host is lost: there it is twice in one process.
+    """
+    for (run_id, node_id, ordinal, attempt, *_), times in rows.calls.items():
         node = rows.nodes.get((run_id, node_id, ordinal))
         if times > 1:
             yield f"{run_id}: {node} had its effect {times} times in attempt {attempt}"
@@ -128,16 +132,22 @@ def _repeated(rows: Rows) -> Iterator[str]:
             yield f"{run_id}: {node_id}#{ordinal} had its effect in attempt {attempt}, which no row knows"
 
 
-def _too_often(keys: Mapping[str, str], rows: Rows) -> Iterator[str]:
-    """Effects that happened once more than the run had owners, unsafe ones twice, and runs with too many or too few."""
+def _too_often(keys: Mapping[str, str], faults: Sequence[Fault], rows: Rows) -> Iterator[str]:
+    """Effects that happened more often than the run had owners, unsafe ones twice, and runs with too many or too few.
+
+    The host of a block that runs apart need not be the run's owner: each fault while the run was under way may have
+    cost it one.
+    """
     shapes = {run.pk: keys[key] for key, run in rows.started.items()}
     times: Counter[tuple[UUID, UUID, int]] = Counter()
-    for (run_id, node_id, ordinal, _), count in rows.calls.items():
+    for (run_id, node_id, ordinal, *_), count in rows.calls.items():
         if (run_id, node_id, ordinal) in rows.nodes:
             times[run_id, node_id, ordinal] += count
     for (run_id, node_id, ordinal), count in times.items():
         node, shape = rows.nodes[run_id, node_id, ordinal], SHAPES[shapes[rows.root_of(run_id)]]
         most = 1 if node.block_id == _UNSAFE else rows.runs[run_id].fence + shape.retries
+        if node.block_id == _APART:
+            most += sum(_is_during(fault, rows.runs[run_id]) for fault in faults)
         if count > most:
             yield f"{run_id}: {node} had its effect {count} times, at most {most} are right"
     distinct = Counter(rows.root_of(run_id) for run_id, _, _ in times)
@@ -146,6 +156,10 @@ def _too_often(keys: Mapping[str, str], rows: Rows) -> Iterator[str]:
         fewest = most - (rows.outputs[run_id] == [UNKNOWN])
         if rows.runs[run_id].status == Status.COMPLETED and not fewest <= distinct[run_id] <= most:
             yield f"{run_id}, a {shape_name}, had {distinct[run_id]} different effects, not {most}"
+
+
+def _is_during(fault: Fault, run: GraphExecution) -> bool:
+    return run.queued_at <= fault.at and (run.ended_at is None or fault.at <= run.ended_at)
 
 
 def _gaps(rows: Rows) -> Iterator[str]:
