@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString
 from core.admin import ReadOnly
 from core.errors import DomainError
 from core.paging import bounded_count
-from executions import previews, services
+from executions import previews, services, sharing
 from executions.models import Event, GraphExecution, NodeExecution, NodeOutput
 from executions.picture import duration, friendly, title_of
 from executions.reading import block_name, picture_of
@@ -57,11 +57,11 @@ class GraphExecutionAdmin(LookOnly):
     """Find runs, see what they did, stop them."""
 
     list_display = ("short_id", "graph_name", "user", "status", "nodes", "started_at", "took")
-    list_filter = ("status", "created_at")
+    list_filter = ("status", "created_at", ("shared_at", admin.EmptyFieldListFilter))
     list_select_related = ("user",)
     search_fields = ("user__email",)
     search_help_text = "The id of a run or graph, or part of an email address"
-    actions = ("stop",)
+    actions = ("stop", "unshare")
     fieldsets = (
         (None, {"fields": ("id", "user", "graph_link", "parent", "status", "error_code", "error", "stalled")}),
         ("Picture", {"fields": ("picture",)}),
@@ -69,6 +69,7 @@ class GraphExecutionAdmin(LookOnly):
         ("Newest activations", {"fields": ("activations",)}),
         ("Newest events", {"fields": ("events",)}),
         ("Times", {"fields": ("created_at", "queued_at", "started_at", "ended_at", "wake_at", "cancel_requested_at")}),
+        ("Sharing", {"fields": ("shared_at",)}),
         (
             "Engine",
             {
@@ -108,6 +109,12 @@ class GraphExecutionAdmin(LookOnly):
             except DomainError as error:
                 self.message_user(request, f"{run_id}: {error.message}", messages.ERROR)
         self.message_user(request, f"{stopped} runs have ended or will within moments.")
+
+    @admin.action(description="Share the selected runs no longer", permissions=["stop"])
+    def unshare(self, request: HttpRequest, queryset: QuerySet[GraphExecution]) -> None:
+        """Take back the links to the selected runs."""
+        count = sum(sharing.unshare(run_id) for run_id in queryset.values_list("pk", flat=True))
+        self.message_user(request, f"The links to {count} runs lead nowhere now.")
 
     def has_stop_permission(self, request: HttpRequest) -> bool:
         """Whoever operates the platform may."""

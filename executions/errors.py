@@ -10,6 +10,10 @@ class NoSuchRun(NotFound):
     """There is no such run."""
 
 
+class NoSuchLink(NotFound):
+    """This link leads nowhere: the run is not shared, or no longer by this link."""
+
+
 class NoSuchNode(NotFound):
     """The graph of the run has no such node."""
 

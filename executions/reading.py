@@ -19,6 +19,7 @@ from django.db.models.expressions import RawSQL
 from core.sql import fetch_prepared
 from executions import blobs, previews
 from executions.kinds import NodeStatus, Status
+from executions.links import digest_of, token_of
 from executions.models import GraphExecution, NodeExecution
 from executions.picture import NodeState, draw_run
 from graphs.blocks.base import Kind
@@ -157,7 +158,7 @@ def listed_run(run: GraphExecution) -> Wire:
 
 def runs_with_outputs(runs: Sequence[GraphExecution]) -> list[Wire]:
     """Runs of one user, read `with_previews`, as the contract's GraphExecution, values and outputs as previews."""
-    outputs = _outputs_of(runs, whole=False)
+    outputs = outputs_of(runs, whole=False)
     return [_with_outputs(listed_run(run), outputs[run.pk]) for run in runs]
 
 
@@ -166,7 +167,7 @@ def run_detail(run: GraphExecution, *, page: int = 1, page_size: int = MAX_NODES
 
     Page 1 has the newest activations, page 2 those before; within a page the oldest come first.
     """
-    outputs = _outputs_of([run], whole=True)[run.pk]
+    outputs = outputs_of([run], whole=True)[run.pk]
     nodes = _nodes(run, page, page_size)
     has_all = page == 1 and len(nodes) < page_size
     total = len(nodes) if has_all else NodeExecution.objects.filter(run=run.pk).count()
@@ -186,6 +187,19 @@ def run_detail(run: GraphExecution, *, page: int = 1, page_size: int = MAX_NODES
     }
 
 
+def outputs_of(runs: Sequence[GraphExecution], *, whole: bool) -> dict[UUID, Shown]:
+    """The newest outputs of each run by name, oldest first: what its completed output nodes were given."""
+    versions = {(run.graph_id, run.graph_version) for run in runs}
+    node_ids = [node_id for version in versions for node_id in _output_nodes(*version)]
+    found: dict[UUID, list[tuple[Any, ...]]] = {run.pk: [] for run in runs}
+    if node_ids:
+        arguments = {"user": runs[0].user_id, "runs": list(found), "nodes": node_ids, "whole": whole}
+        for run_id, *row in fetch_prepared(_OUTPUTS_OF_RUNS, arguments):
+            found[run_id].append(tuple(row))
+    large = blobs.values_of(runs[0].user_id, (row[2] for rows in found.values() for row in rows)) if node_ids else {}
+    return {run_id: _shown_outputs(rows, large, whole=whole) for run_id, rows in found.items()}
+
+
 def _run(run: GraphExecution, objects: Mapping[str, Shown]) -> Wire:
     status = Status(run.status)
     return {
@@ -201,8 +215,8 @@ def _run(run: GraphExecution, objects: Mapping[str, Shown]) -> Wire:
         "status": status.wire,
         "started_at": time_text(run.started_at),
         "ended_at": time_text(run.ended_at),
-        "is_shared": False,
-        "share_token": None,
+        "is_shared": run.shared_at is not None,
+        "share_token": _share_token(run),
         "stats": _stats(run),
         "seq": run.head_seq,
         "error": run.error or None,
@@ -210,6 +224,14 @@ def _run(run: GraphExecution, objects: Mapping[str, Shown]) -> Wire:
         "waiting": status is Status.WAITING,
         "truncated": any(shown.truncated for shown in objects.values()),
     }
+
+
+def _share_token(run: GraphExecution) -> str | None:
+    """The token of the run's link; None also when the server's secret is no longer the one that it was made with."""
+    if run.share_nonce is None:
+        return None
+    token = token_of(run.share_nonce)
+    return token if digest_of(token) == run.share_digest else None
 
 
 def _stats(run: GraphExecution) -> Wire:
@@ -228,19 +250,6 @@ def _stats(run: GraphExecution) -> Wire:
 
 def _with_outputs(run: Wire, outputs: Shown) -> Wire:
     return {**run, "outputs": outputs.values, "truncated": run["truncated"] or outputs.truncated}
-
-
-def _outputs_of(runs: Sequence[GraphExecution], *, whole: bool) -> dict[UUID, Shown]:
-    """The newest outputs of each run by name, oldest first: what its completed output nodes were given."""
-    versions = {(run.graph_id, run.graph_version) for run in runs}
-    node_ids = [node_id for version in versions for node_id in _output_nodes(*version)]
-    found: dict[UUID, list[tuple[Any, ...]]] = {run.pk: [] for run in runs}
-    if node_ids:
-        arguments = {"user": runs[0].user_id, "runs": list(found), "nodes": node_ids, "whole": whole}
-        for run_id, *row in fetch_prepared(_OUTPUTS_OF_RUNS, arguments):
-            found[run_id].append(tuple(row))
-    large = blobs.values_of(runs[0].user_id, (row[2] for rows in found.values() for row in rows)) if node_ids else {}
-    return {run_id: _shown_outputs(rows, large, whole=whole) for run_id, rows in found.items()}
 
 
 def _shown_outputs(rows: Sequence[tuple[Any, ...]], large: Mapping[str, Any], *, whole: bool) -> Shown:

@@ -74,7 +74,7 @@ def strip_node(node: NodeLike) -> tuple[dict[str, Any], dict[str, Any]]:
                 for key in ("input_schema", "output_schema")
                 if isinstance(constants.get(key), Mapping)
             }
-    return {**_strip(constants), **schemas}, _strip(dict(node.metadata))
+    return {**strip_value(constants), **schemas}, strip_value(dict(node.metadata))
 
 
 def strip_text(text: str) -> str:
@@ -87,6 +87,17 @@ def strip_text(text: str) -> str:
     text = _KNOWN_KEYS.sub(REMOVED, text)
     text = _ASSIGNED.sub(rf"\1\2{REMOVED}", text)
     return _LONG_WORD.sub(lambda found: REMOVED if _is_random(found[0]) else found[0], text)
+
+
+def strip_value(value: Any) -> Any:
+    """A copy of a value of JSON without entries whose keys say that they are secret, its texts as `strip_text`."""
+    if isinstance(value, str):
+        return strip_text(value)
+    if isinstance(value, Mapping):
+        return {key: strip_value(item) for key, item in value.items() if not is_secret_key(key, item)}
+    if isinstance(value, list):
+        return [strip_value(item) for item in value]
+    return value
 
 
 def is_secret_key(key: str, value: Any) -> bool:
@@ -104,27 +115,17 @@ def is_secret_key(key: str, value: Any) -> bool:
     return any(pair in _SECRET_PAIRS for pair in pairwise(words))
 
 
-def _strip(value: Any) -> Any:
-    if isinstance(value, str):
-        return strip_text(value)
-    if isinstance(value, Mapping):
-        return {key: _strip(item) for key, item in value.items() if not is_secret_key(key, item)}
-    if isinstance(value, list):
-        return [_strip(item) for item in value]
-    return value
-
-
 def _strip_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     """A stored schema names pins, and a pin called `password` is no password; only its default may be one."""
     properties = schema.get("properties")
     if not isinstance(properties, Mapping):
-        return dict(_strip(schema))
+        return dict(strip_value(schema))
     kept = {}
     for name, part in properties.items():
         part = part if isinstance(part, Mapping) else {}
         is_secret = part.get("secret") is True or is_secret_key(name, part.get("default"))
-        kept[name] = _strip({key: item for key, item in part.items() if not (is_secret and key == "default")})
-    return {**_strip({key: item for key, item in schema.items() if key != "properties"}), "properties": kept}
+        kept[name] = strip_value({key: item for key, item in part.items() if not (is_secret and key == "default")})
+    return {**strip_value({key: item for key, item in schema.items() if key != "properties"}), "properties": kept}
 
 
 def _without_token(found: re.Match[str]) -> str:

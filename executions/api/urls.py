@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from executions.api import views, views_again, views_reviews, views_schedules
+from executions.api import views, views_again, views_reviews, views_schedules, views_sharing
 
 urlpatterns = [
     path("graphs/<uuid:graph_id>/execute/<int:graph_version>", views.ExecuteView.as_view()),
@@ -14,6 +14,8 @@ urlpatterns = [
     path("graphs/<uuid:graph_id>/executions/<uuid:graph_exec_id>/replay", views_again.ReplayView.as_view()),
     path("graphs/<uuid:graph_id>/executions/<uuid:graph_exec_id>/diff", views_again.DiffView.as_view()),
     path("graphs/<uuid:graph_id>/executions/<uuid:graph_exec_id>/why", views_again.WhyView.as_view()),
+    path("graphs/<uuid:graph_id>/executions/<uuid:graph_exec_id>/share", views_sharing.ShareView.as_view()),
+    path("public/shared/<str:share_token>", views_sharing.SharedRunView.as_view()),
     path("executions", views.ExecutionsView.as_view()),
     path("executions/<uuid:graph_exec_id>", views.ExecutionView.as_view()),
     path("graphs/<uuid:graph_id>/schedules", views_schedules.GraphSchedulesView.as_view()),

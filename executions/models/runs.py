@@ -48,6 +48,10 @@ class GraphExecutionQuerySet(models.QuerySet["GraphExecution"]):
         """
         return self.filter(pk__in=RawSQL(family, [run_id])).order_by("-depth", "pk")  # noqa: S611  no outside text
 
+    def shared(self) -> Self:
+        """The runs that whoever has their link may see."""
+        return self.filter(shared_at__isnull=False)
+
     def locked(self) -> Self:
         """The same rows, locked until the transaction ends."""
         return self.select_for_update(of=("self",))
@@ -95,6 +99,8 @@ class GraphExecution(models.Model):
 
     `needs_engine` is the engine version that wrote the run's rows: an older one leaves it alone. `left_since` is when
     a worker first left the run to others because it lacks one of its blocks; no commit has been made since.
+
+    A shared run has all three of `share_nonce`, `share_digest` and `shared_at`; `executions.links` tells what they are.
 
     The two safe modes say whether people are asked: those of the graph when the run was started, or of the run that
     called it.
@@ -151,6 +157,10 @@ class GraphExecution(models.Model):
     deadline_at = models.DateTimeField(null=True, blank=True)
     stalled = models.JSONField(db_default=[])
     is_deleted = models.BooleanField(db_default=False)
+    share_nonce = models.UUIDField(null=True, blank=True)
+    # Null where there is none: nearly all rows.
+    share_digest = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001
+    shared_at = models.DateTimeField(null=True, blank=True)
 
     objects = GraphExecutionQuerySet.as_manager()
 
@@ -166,6 +176,11 @@ class GraphExecution(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(status=Status.RUNNING) | Q(lease_until__isnull=True), name="only_running_runs_are_leased"
+            ),
+            models.CheckConstraint(
+                condition=Q(share_nonce=None, share_digest__isnull=True, shared_at=None)
+                | Q(share_nonce__isnull=False, share_digest__isnull=False, shared_at__isnull=False),
+                name="shared_runs_have_a_link",
             ),
         ]
         indexes = [
@@ -184,6 +199,7 @@ class GraphExecution(models.Model):
             ),
             models.Index(fields=["parent"], name="runs_of_a_parent", condition=Q(parent__isnull=False)),
             models.Index(fields=["root_id"], name="runs_of_a_family", condition=Q(root_id__isnull=False)),
+            models.Index(fields=["share_digest"], name="shared_runs", condition=Q(share_digest__isnull=False)),
         ]
 
     def __str__(self) -> str:
