@@ -42,6 +42,8 @@ class NodePageSerializer(serializers.Serializer[Any]):
 class ExecuteView(APIView):
     """Where runs begin."""
 
+    throttle_scope = "starts"
+
     @extend_schema(
         tags=["executions"],
         operation_id="execute_graph",
@@ -61,6 +63,8 @@ class ExecuteView(APIView):
 
 class ExecuteBatchView(APIView):
     """Where many runs begin at once."""
+
+    throttle_scope = "batches"
 
     @extend_schema(
         tags=["executions"],

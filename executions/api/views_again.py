@@ -29,6 +29,8 @@ class OtherRunSerializer(serializers.Serializer[Any]):
 class RetryView(APIView):
     """Where runs go on from what failed."""
 
+    throttle_scope = "starts"
+
     @extend_schema(
         tags=["executions"],
         operation_id="retry_execution",
@@ -46,6 +48,8 @@ class RetryView(APIView):
 
 class ReplayView(APIView):
     """Where runs are run again from a node."""
+
+    throttle_scope = "starts"
 
     @extend_schema(
         tags=["executions"],

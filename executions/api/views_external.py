@@ -59,6 +59,7 @@ class ResultsSerializer(serializers.Serializer[Any]):
 class ExecuteView(ExternalView):
     """Where runs begin."""
 
+    throttle_scope = "starts"
     needs = ApiKeyPermission.EXECUTE_GRAPH
 
     @extend_schema(

@@ -5,7 +5,9 @@
 
 import json
 import os
+import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,8 @@ VARIABLES = [
     Variable("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", "Host names this site answers to."),
     Variable("DJANGO_CSRF_TRUSTED_ORIGINS", "", "Origins that may post forms, e.g. https://taskloom.example.com."),
     Variable("DJANGO_HTTPS", "false", "True behind a proxy that speaks TLS: redirects, secure cookies, HSTS."),
+    Variable("TASKLOOM_PROXIES", "0", "How many proxies in front append to X-Forwarded-For. 0: it is not believed."),
+    Variable("TASKLOOM_RATES", "", "Other limits of requests, e.g. starts=100/m,uploads=off. See docs/security.md."),
     Variable("DJANGO_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR."),
     Variable("TASKLOOM_DB_POOL_SIZE", "8", "Database connections that one process may hold."),
     Variable("TASKLOOM_ENGINE_RUNS", "64", "Runs that one worker process drives at once."),
@@ -65,6 +69,7 @@ VARIABLES = [
 
 _DEFAULTS = {variable.name: variable.default for variable in VARIABLES}
 _environ = environ.Env()
+_RATE = re.compile(r"off|[1-9][0-9]{0,8}/([1-9][0-9]{0,3})?[smhd]", re.ASCII)
 
 
 def text(name: str) -> str:
@@ -88,6 +93,24 @@ def number(name: str) -> int:
 def names(name: str) -> list[str]:
     """The variable as a list of texts separated by commas."""
     return [item.strip() for item in text(name).split(",") if item.strip()]
+
+
+def rates(name: str, defaults: Mapping[str, str]) -> dict[str, str]:
+    """The variable as rates by scope, over `defaults`; `off` alone switches all of them off.
+
+    Raises `ImproperlyConfigured` with the name for a scope that is not among the defaults and for what is no rate.
+    """
+    if text(name) == "off":
+        return dict.fromkeys(defaults, "off")
+    chosen = {}
+    for entry in names(name):
+        scope, _, rate = (part.strip() for part in entry.partition("="))
+        if scope not in defaults:
+            raise ImproperlyConfigured(f"{name} has no scope {scope!r}; there are {', '.join(defaults)}")
+        if not _RATE.fullmatch(rate):
+            raise ImproperlyConfigured(f"{name}: {scope} must be like 100/m, 20/15m, 1000/h or off, not {rate!r}")
+        chosen[scope] = rate
+    return {**defaults, **chosen}
 
 
 def database(url: str) -> dict[str, Any]:

@@ -22,12 +22,17 @@ class HealthView(APIView):
 
     authentication_classes = ()
     permission_classes = [AllowAny]
+    # Whoever asks often here must not be told that the service is ill.
+    throttle_classes = ()
 
     @extend_schema(
         tags=["health"],
         operation_id="health",
         summary="Tell whether the service works",
-        responses={200: inline_serializer("Health", {"status": serializers.CharField()}), **error_responses(503)},
+        responses={
+            200: inline_serializer("Health", {"status": serializers.CharField()}),
+            **error_responses(503, throttled=False),
+        },
     )
     def get(self, request: Request) -> Response:
         """Answer `healthy` when the database answers."""

@@ -63,6 +63,7 @@ MIDDLEWARE = [
 ]
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "strict-origin-when-cross-origin"
+PROXIES = env.number("TASKLOOM_PROXIES")
 # The proxy in front ends TLS and says so in this header, which it must set itself on every request.
 HTTPS = env.flag("DJANGO_HTTPS")
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
@@ -175,8 +176,27 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["core.api.StrictJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["core.throttles.Throttle"],
     "EXCEPTION_HANDLER": "core.api.answer_error",
 }
+# How many requests of each scope somebody may send, see core.throttles: of a user, and for the scopes of people who are
+# not logged in, of an address. `…_account` counts those about one account, wherever they come from.
+RATES = env.rates(
+    "TASKLOOM_RATES",
+    {
+        "general": "3000/m",
+        "anonymous": "300/m",
+        "keys": "1500/m",
+        "starts": "1200/m",
+        "batches": "60/m",
+        "uploads": "120/m",
+        "sign_in": "30/m",
+        "sign_in_account": "20/15m",
+        "mails": "10/m",
+        "mails_account": "5/h",
+        "proofs": "30/m",
+    },
+)
 JWT_ALGORITHM = env.text("JWT_ALGORITHM")
 JWT_SIGNING_KEY = env.secret("JWT_SIGNING_KEY")
 REFRESH_GRACE_SECONDS = env.number("TASKLOOM_REFRESH_GRACE_SECONDS")

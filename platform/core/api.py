@@ -201,6 +201,7 @@ _MEANINGS = {
 }
 
 
-def error_responses(*statuses: int) -> dict[int, OpenApiResponse]:
-    """The schema's answers for these error statuses, in the one shape."""
-    return {number: OpenApiResponse(ErrorSerializer, _MEANINGS[number]) for number in statuses}
+def error_responses(*statuses: int, throttled: bool = True) -> dict[int, OpenApiResponse]:
+    """The schema's answers for these error statuses, in the one shape; 429 is among them unless told otherwise."""
+    numbers = {*statuses, 429} if throttled else set(statuses)
+    return {number: OpenApiResponse(ErrorSerializer, _MEANINGS[number]) for number in sorted(numbers)}

@@ -128,20 +128,21 @@ def _redis_of(broker_url: str) -> "redis.Redis | None":
     parts = urlsplit(broker_url)
     if parts.scheme == "redis+socket":
         database = parse_qs(parts.query).get("virtual_host", ["0"])[0].strip("/")
-        return _client(f"unix://{parts.path}?db={database}")
+        return client_of(f"unix://{parts.path}?db={database}")
     if parts.scheme in ("redis", "rediss"):
-        return _client(broker_url)
+        return client_of(broker_url)
     return None
 
 
 @cache
 def _redis_of_layer(address: str, broker_url: str) -> "redis.Redis":
     """A client of the channel layer: the broker's where both are one server, for publishing knows no databases."""
-    own, broker = _client(address), _redis_of(broker_url)
+    own, broker = client_of(address), _redis_of(broker_url)
     return broker if broker is not None and _server(broker) == _server(own) else own
 
 
-def _client(url: str) -> "redis.Redis":
+def client_of(url: str) -> "redis.Redis":
+    """A client for commands that answer at once: after a second it takes the server for gone."""
     return redis.Redis.from_url(
         url,
         socket_timeout=_TIMEOUT_SECONDS,

@@ -6,6 +6,7 @@ from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
 from core.api import envelope
+from core.throttles import limit_headers
 
 # What may be kept by a browser: the same for everybody, or nobody's.
 CACHEABLE = (
@@ -23,10 +24,13 @@ Answer = Callable[[HttpRequest], HttpResponseBase]
 
 
 def response_headers(get_response: Answer) -> Answer:
-    """Keep answers out of caches unless their path is listed, and shared runs out of search engines."""
+    """Keep answers out of caches unless their path is listed, and shared runs out of search engines; tell limits."""
 
     def answer(request: HttpRequest) -> HttpResponseBase:
-        return _with_headers(request.path, get_response(request))
+        response = _with_headers(request.path, get_response(request))
+        for name, value in limit_headers(request).items():
+            response.headers[name] = value
+        return response
 
     return answer
 

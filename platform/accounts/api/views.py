@@ -25,6 +25,7 @@ from core.api import error_responses
 class LoginView(APIView):
     """The way in."""
 
+    throttle_scope = "sign_in"
     authentication_classes = ()
     permission_classes = [AllowAny]
 

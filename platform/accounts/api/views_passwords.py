@@ -59,6 +59,7 @@ class PasswordSerializer(serializers.Serializer[Any]):
 class RegisterView(APIView):
     """The way to an account."""
 
+    throttle_scope = "mails"
     authentication_classes = ()
     permission_classes = [AllowAny]
 
@@ -78,6 +79,7 @@ class RegisterView(APIView):
 class VerifyView(APIView):
     """Where the link of a registration leads."""
 
+    throttle_scope = "proofs"
     authentication_classes = ()
     permission_classes = [AllowAny]
 
@@ -97,6 +99,7 @@ class VerifyView(APIView):
 class ForgotView(APIView):
     """The way back in."""
 
+    throttle_scope = "mails"
     authentication_classes = ()
     permission_classes = [AllowAny]
 
@@ -116,6 +119,7 @@ class ForgotView(APIView):
 class ResetView(APIView):
     """Where the link to choose another password leads."""
 
+    throttle_scope = "proofs"
     authentication_classes = ()
     permission_classes = [AllowAny]
 
@@ -135,6 +139,7 @@ class ResetView(APIView):
 class PasswordView(APIView):
     """The caller's password."""
 
+    throttle_scope = "sign_in"
     acting = Acting.REFUSED
 
     @extend_schema(

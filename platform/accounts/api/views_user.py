@@ -15,6 +15,7 @@ from accounts.api.authentication import ACT_AS, Acting
 from accounts.api.views_passwords import LinkSerializer
 from accounts.errors import NotWhileImpersonating
 from accounts.models import Notice, Preferences, User
+from core import throttles
 from core.api import error_responses
 
 _OWN = error_responses(401, 413, 415, 422)
@@ -73,6 +74,7 @@ class PreferencesSerializer(serializers.Serializer[Any]):
 class EmailView(APIView):
     """The caller's address."""
 
+    throttle_scope = "mails"
     acting = Acting.REFUSED
 
     @extend_schema(
@@ -93,6 +95,7 @@ class EmailView(APIView):
 class ConfirmEmailView(APIView):
     """Where the link to a new address leads."""
 
+    throttle_scope = "proofs"
     authentication_classes = ()
     permission_classes = [AllowAny]
 
@@ -164,8 +167,10 @@ class PreferencesView(APIView):
         body = PreferencesUpdateSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         user = cast(User, request.user)
-        if ACT_AS in request.headers and body.validated_data["email"].lower() != user.email:
-            raise NotWhileImpersonating
+        if body.validated_data["email"].lower() != user.email:
+            if ACT_AS in request.headers:
+                raise NotWhileImpersonating
+            throttles.check_mail(request, body.validated_data["email"])
         chosen = choices.set_preferences(user, body.validated_data["preferences"], body.validated_data["daily_limit"])
         choices.ask_for_email(user, body.validated_data["email"])
         return Response(_shown(chosen))
