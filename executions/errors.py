@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from core.errors import Conflict, DomainError, Invalid, NotFound
+from core.errors import Conflict, DomainError, Invalid, NotFound, Refused, Unavailable
 from graphs.errors import first_of, told
 
 
@@ -157,3 +157,31 @@ class OverLimit(DomainError):
 
 class Fenced(DomainError):
     """Another worker has taken the run over: everything this one still holds is dropped."""
+
+
+class BlockDisabled(Refused):
+    """The block is switched off."""
+
+    hint = "GET /api/blocks lists the blocks that can be used."
+
+
+class BlockInputInvalid(Invalid):
+    """The block cannot run with these inputs; `pins` says of each what is wrong with it."""
+
+    hint = "GET /api/blocks shows the schema of the block's inputs."
+
+
+class BlockFailed(Invalid):
+    """The block did not come to its end; `outputs` is what it gave before, lists by pin."""
+
+
+class BlockWaits(Invalid):
+    """The block waits for something, which only a run can do."""
+
+    hint = "Put it into a graph and run that."
+
+
+class BlocksBusy(Unavailable):
+    """As many single blocks run as may at once."""
+
+    hint = "Try again in a moment, or put the block into a graph: runs wait for their turn."

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from executions.api import views, views_again, views_reviews, views_schedules, views_sharing
+from executions.api import views, views_again, views_blocks, views_reviews, views_schedules, views_sharing
 
 urlpatterns = [
     path("graphs/<uuid:graph_id>/execute/<int:graph_version>", views.ExecuteView.as_view()),
@@ -16,6 +16,7 @@ urlpatterns = [
     path("graphs/<uuid:graph_id>/executions/<uuid:graph_exec_id>/why", views_again.WhyView.as_view()),
     path("graphs/<uuid:graph_id>/executions/<uuid:graph_exec_id>/share", views_sharing.ShareView.as_view()),
     path("public/shared/<str:share_token>", views_sharing.SharedRunView.as_view()),
+    path("blocks/<str:block_id>/execute", views_blocks.ExecuteBlockView.as_view()),
     path("executions", views.ExecutionsView.as_view()),
     path("executions/<uuid:graph_exec_id>", views.ExecutionView.as_view()),
     path("graphs/<uuid:graph_id>/schedules", views_schedules.GraphSchedulesView.as_view()),

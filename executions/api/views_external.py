@@ -16,6 +16,7 @@ from executions import services
 from executions.api.requests import IDEMPOTENCY_KEY, idempotency_key_of, own_run, trigger_of, user_of
 from executions.api.serializers import STATUSES
 from executions.api.views import NodePageSerializer
+from executions.api.views_blocks import EXECUTE_BLOCK, answer_of
 from executions.kinds import Status
 from executions.reading import run_detail
 
@@ -86,6 +87,22 @@ class ExecuteView(ExternalView):
             request_hash=trigger.request_hash,
         )
         return Response({"id": str(run.pk)})
+
+
+class ExecuteBlockView(ExternalView):
+    """A block by itself."""
+
+    needs = ApiKeyPermission.EXECUTE_BLOCK
+
+    @extend_schema(
+        tags=["external"],
+        operation_id="external_execute_block",
+        summary="Run a single block and wait for its outputs",
+        **EXECUTE_BLOCK,
+    )
+    def post(self, request: Request, block_id: str) -> Response:
+        """Run the block with the body's values by pin, without credentials; needs `EXECUTE_BLOCK`."""
+        return answer_of(request, block_id)
 
 
 class ResultsView(ExternalView):

@@ -6,18 +6,13 @@ block that crashes, takes too much memory or never ends hurts its own process on
 
 import logging
 import os
-import pickle
 import random
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from multiprocessing.connection import Connection, Pipe, wait
-from typing import Self
+from multiprocessing.connection import Connection, wait
 
 from django.conf import settings
 from django.db import Error as DatabaseError
@@ -26,6 +21,7 @@ from django.db import connection
 from core import json
 from core.ids import uuid7
 from executions import node_tasks
+from executions.engine.forks import ForkServer, NodeProcess
 from executions.engine.node_process import BEGIN, MAX_OUTPUT_BYTES, OUTPUT, Order
 from executions.failpoints import failpoint
 from executions.node_tasks import Ending, Job
@@ -55,7 +51,7 @@ class NodeHost:
         self._threads = ThreadPoolExecutor(settings.NODE_TASKS, thread_name_prefix="node")
         self._bell = threading.Event()
         self._stop_at: float | None = None
-        self._server = _Server()
+        self._server = ForkServer()
         self._thread = threading.Thread(target=self._live, name="node-host", daemon=True)
 
     def start(self) -> None:
@@ -139,7 +135,7 @@ class NodeHost:
     def _run(self, job: Job) -> Ending:
         """Run the block in a process and wait for its end; raises `Unwanted` and `Stopped`."""
         watch = _Watch(job)
-        with _Process(job, self._server) as process:
+        with NodeProcess(_order_of(job), self._server) as process:
             while not watch.is_over:
                 ready = wait([process.inbox, process.status], watch.patience)
                 if ready and not (process.inbox in ready and watch.hear(process.inbox)):
@@ -235,72 +231,5 @@ class _Watch:
         self._ending = Ending(b"[" + b",".join(self._outputs) + b"]", **how)  # type: ignore[arg-type]
 
 
-class _Process:
-    """A process that runs a job. Leaving it ends the process, whatever it does."""
-
-    def __init__(self, job: Job, server: "_Server") -> None:
-        self.inbox, work = Pipe()
-        self.status, status = socket.socketpair()
-        self.status.settimeout(LOOK_SECONDS)
-        with work:
-            server.fork(work, status)
-            inputs = (job.input_data, job.large_inputs)
-            order = Order(job.block_id, inputs, job.context, settings.NODE_MEMORY_MB)
-            with suppress(BrokenPipeError):
-                self.inbox.send_bytes(pickle.dumps(order))
-
-    def death(self) -> str:
-        """How the process ended, which it has or is about to."""
-        try:
-            code = int(self.status.recv(10) or 0)
-        except TimeoutError:
-            return "it closed its connection"
-        return f"signal {-code}, {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.inbox.close()
-        self.status.close()
-
-
-class _Server:
-    """The process that others are forked from: started when it is first needed, and again should it be gone."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._requests: socket.socket | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def fork(self, work: Connection, status: socket.socket) -> None:
-        """Have a process forked that is reached through these ends; `status` belongs to it from now on."""
-        with self._lock, status:
-            descriptors = [work.fileno(), status.fileno()]
-            if self._requests is not None:
-                try:
-                    socket.send_fds(self._requests, [b"."], descriptors)
-                    return
-                except OSError as error:
-                    log.warning("The server of isolated blocks is gone: %s", error)
-                    self._end()
-            socket.send_fds(self._start(), [b"."], descriptors)
-
-    def close(self) -> None:
-        """End the server, and with it what it has forked."""
-        with self._lock:
-            self._end()
-
-    def _start(self) -> socket.socket:
-        self._requests, other = socket.socketpair()
-        with other:
-            command = [sys.executable, "-P", "-m", "executions.engine.node_server"]
-            # In a session of its own: Ctrl-C is for this process, which lets go in order.
-            self._process = subprocess.Popen(command, stdin=other.fileno(), start_new_session=True)  # noqa: S603  our own
-        return self._requests
-
-    def _end(self) -> None:
-        if self._requests is not None and self._process is not None:
-            self._requests.close()
-            self._process.wait()
-        self._requests = self._process = None
+def _order_of(job: Job) -> Order:
+    return Order(job.block_id, (job.input_data, job.large_inputs), job.context, settings.NODE_MEMORY_MB)

@@ -19,6 +19,7 @@ INSTALLED_APPS = [
     "integrations",
     "graphs",
     "executions",
+    "builder",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

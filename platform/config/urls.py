@@ -17,6 +17,7 @@ urlpatterns = [
     path("api/", include("accounts.api.urls")),
     path("api/", include("graphs.api.urls")),
     path("api/", include("executions.api.urls")),
+    path("api/builder/", include("builder.api.urls")),
     path("external-api/v1/", include("accounts.api.urls_external")),
     path("external-api/v1/", include("graphs.api.urls_external")),
     path("external-api/v1/", include("executions.api.urls_external")),

@@ -3,6 +3,7 @@
 import re
 import struct
 from base64 import b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
@@ -18,6 +19,7 @@ from core.api import Problem, RequestInvalid
 MOST_COUNTED = 10_000
 
 AnyModel = TypeVar("AnyModel", bound=Model)
+Item = TypeVar("Item")
 Pagination = dict[str, Any]
 
 
@@ -62,6 +64,11 @@ class Paging:
         """
         start = (self.page - 1) * self.page_size
         return list(rows[start : start + self.page_size]), _pagination(bounded_count(rows), self.page, self.page_size)
+
+    def cut_list(self, items: Sequence[Item]) -> tuple[Sequence[Item], Pagination]:
+        """The same of things that are no rows."""
+        start = (self.page - 1) * self.page_size
+        return items[start : start + self.page_size], _pagination(len(items), self.page, self.page_size)
 
 
 @dataclass(frozen=True, slots=True)

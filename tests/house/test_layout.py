@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ["config", "core", "accounts", "graphs", "executions", "credits", "integrations", "notifications", "tests"]
+PACKAGES = [
+    *("config", "core", "accounts", "builder"),
+    *("graphs", "executions", "credits", "integrations", "notifications", "tests"),
+]
 
 
 def test_the_word_platform_means_the_standard_library():

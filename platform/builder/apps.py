@@ -1,0 +1,9 @@
+"""The app's name."""
+
+from django.apps import AppConfig
+
+
+class BuilderConfig(AppConfig):
+    """What the graph editor offers to place."""
+
+    name = "builder"
