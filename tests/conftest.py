@@ -1,9 +1,11 @@
 """What every test may ask for."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from django.db import connections
+from django.db.backends.postgresql.operations import DatabaseOperations
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -23,6 +25,19 @@ def _slowness(item: pytest.Item) -> int:
         return 0
     fixtures = getattr(item, "fixturenames", ())
     return 2 if item.get_closest_marker("django_db") or "db" in fixtures or "transactional_db" in fixtures else 1
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _erasable_ledger() -> Iterator[None]:
+    """Lets the database be emptied between tests, which the ledger's trigger refuses everybody else."""
+    flush = DatabaseOperations.sql_flush
+
+    def without_triggers(self: DatabaseOperations, *arguments: Any, **named: Any) -> list[str]:
+        return ["SET LOCAL session_replication_role = replica", *flush(self, *arguments, **named)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DatabaseOperations, "sql_flush", without_triggers)
+        yield
 
 
 @pytest.fixture

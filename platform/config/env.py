@@ -7,7 +7,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,9 @@ VARIABLES = [
     Variable("TASKLOOM_NODE_TASKS", "2", "Isolated blocks that one worker process runs at once."),
     Variable("TASKLOOM_NODE_MEMORY_MB", "2048", "How much memory (address space) an isolated block may take."),
     Variable("TASKLOOM_VALUE_BYTES", "67108864", "The largest value that a block may give or be given, as JSON."),
+    Variable("TASKLOOM_CREDITS", "disabled", "How use is paid for: disabled, monthly (a refill each month) or paid."),
+    Variable("TASKLOOM_MONTHLY_CREDITS", "1500", "What monthly fills balances up to, in credits (US cents)."),
+    Variable("TASKLOOM_ADJUSTMENT_LIMIT", "10000", "Credits that one administrator may give or take alone."),
     Variable("TASKLOOM_HTTP_ALLOW_PRIVATE", "", "host:port pairs that blocks may reach although they are not public."),
     Variable("TASKLOOM_DEMO_EMAIL", "demo@taskloom.local", "Login of the demo user that `up` makes."),
     Variable("TASKLOOM_DEMO_PASSWORD", "", "Its password. Unset: a random one, kept in TASKLOOM_HOME and printed."),
@@ -88,6 +91,13 @@ def number(name: str) -> int:
         return int(text(name))
     except ValueError:
         raise ImproperlyConfigured(f"{name} must be a whole number, not {text(name)!r}") from None
+
+
+def choice(name: str, allowed: Collection[str]) -> str:
+    """The variable as one of the words `allowed`; raises `ImproperlyConfigured` with its name when it is none."""
+    if text(name) not in allowed:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(allowed)}, not {text(name)!r}")
+    return text(name)
 
 
 def names(name: str) -> list[str]:

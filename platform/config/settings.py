@@ -252,6 +252,12 @@ NODE_MEMORY_MB = env.number("TASKLOOM_NODE_MEMORY_MB")
 FAILPOINTS = env.names("TASKLOOM_FAILPOINTS")
 HTTP_ALLOW_PRIVATE = env.names("TASKLOOM_HTTP_ALLOW_PRIVATE")
 
+# --- Credits ----------------------------------------------------------------------------------------------------
+
+CREDITS = env.choice("TASKLOOM_CREDITS", ["disabled", "monthly", "paid"])
+MONTHLY_CREDITS = env.number("TASKLOOM_MONTHLY_CREDITS")
+ADJUSTMENT_LIMIT = env.number("TASKLOOM_ADJUSTMENT_LIMIT")
+
 # --- The demo user ----------------------------------------------------------------------------------------------
 
 DEMO_EMAIL = env.text("TASKLOOM_DEMO_EMAIL")

@@ -15,6 +15,7 @@ urlpatterns = [
     path("api/schema/", SchemaView.as_view(), name="schema"),
     path("api/docs/", DocsView.as_view(), name="docs"),
     path("api/", include("accounts.api.urls")),
+    path("api/", include("credits.api.urls")),
     path("api/", include("graphs.api.urls")),
     path("api/", include("executions.api.urls")),
     path("api/builder/", include("builder.api.urls")),

@@ -1,0 +1,54 @@
+"""What a user has to spend, under each model of use."""
+
+from datetime import UTC, date, datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from credits import ledger
+from credits.kinds import CREDIT, Kind, Mode
+from credits.models import Account
+
+# What the contract shows where nothing is metered.
+UNMETERED = 100 * CREDIT
+
+
+def mode() -> Mode:
+    """How this installation is paid for."""
+    return Mode(settings.CREDITS)
+
+
+def balance_of(user_id: UUID) -> int:
+    """What a user can spend, in micro-credits: always 100 credits while credits are disabled.
+
+    With the monthly model the first look in a month, by the calendar of UTC, fills it up.
+    """
+    if mode() is Mode.DISABLED:
+        return UNMETERED
+    if mode() is Mode.MONTHLY:
+        refill(user_id)
+    return ledger.settled_balance(user_id)
+
+
+def refill(user_id: UUID) -> None:
+    """Fill a user's balance up to the monthly credits, if that has not been done this month."""
+    today = datetime.now(UTC).date()
+    account = Account.objects.filter(user_id=user_id).first()
+    if account is not None and not _is_due(account, today):
+        return
+    with transaction.atomic():
+        Account.objects.bulk_create([Account(user_id=user_id)], ignore_conflicts=True)
+        account = Account.objects.locked(user_id)
+        if account is None or not _is_due(account, today):
+            return
+        missing = settings.MONTHLY_CREDITS * CREDIT - account.balance
+        if missing > 0:
+            key = f"grant:monthly-{today:%Y-%m}:{user_id}"
+            ledger.credit(user_id, missing, kind=Kind.GRANT, key=key, reason="Monthly credits")
+        Account.objects.filter(user_id=user_id).update(refilled_on=today)
+
+
+def _is_due(account: Account, today: date) -> bool:
+    last = account.refilled_on
+    return last is None or (last.year, last.month) != (today.year, today.month)

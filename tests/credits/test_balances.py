@@ -1,0 +1,130 @@
+"""What people have, over REST, and how administrators change it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import time_machine
+from pytest_django import Settings
+from rest_framework.test import APIClient
+
+from accounts.models import Role, User
+from credits import ledger
+from credits.balances import balance_of
+from credits.kinds import CREDIT, Kind
+from credits.models import Adjustment, Transfer
+from tests import make
+
+
+def adding(client: APIClient, user: User, amount: object, comments: str = "for the pilot", **headers: str) -> Any:
+    body = {"user_id": str(user.pk), "amount": amount, "comments": comments}
+    return client.post("/api/credits/admin/add_credits", body, format="json", headers=headers)
+
+
+def test_while_credits_are_disabled_everybody_has_a_hundred(
+    api: APIClient, user: User, admin: User, client_of: Callable[[User], APIClient]
+) -> None:
+    assert api.get("/api/credits").json() == {"credits": 100}
+    refused = adding(client_of(admin), user, 5)
+    assert (refused.status_code, refused.json()["code"]) == (409, "credits_disabled")
+    assert Transfer.objects.count() == 0
+
+
+@pytest.mark.usefixtures("paid")
+def test_a_balance_is_told_in_whole_credits(api: APIClient, user: User, anonymous: APIClient) -> None:
+    assert api.get("/api/credits").json() == {"credits": 0}
+    ledger.credit(user.pk, 7 * CREDIT - 1, kind=Kind.TOP_UP, key="topup:1")
+    assert api.get("/api/credits").json() == {"credits": 6}
+    assert anonymous.get("/api/credits").status_code == 401
+
+
+def test_monthly_credits_fill_a_balance_up_once_in_a_month(api: APIClient, user: User, settings: Settings) -> None:
+    settings.CREDITS = "monthly"
+    with time_machine.travel("2026-01-31T23:59:00Z", tick=False):
+        assert api.get("/api/credits").json() == {"credits": 1500}
+        ledger.spend(user.pk, 400 * CREDIT, key="use:1")
+        assert api.get("/api/credits").json() == {"credits": 1100}
+    with time_machine.travel("2026-02-01T00:00:00Z", tick=False):
+        assert api.get("/api/credits").json() == {"credits": 1500}
+        ledger.credit(user.pk, 10 * CREDIT, kind=Kind.GRANT, key="grant:1")
+    with time_machine.travel("2026-03-15T12:00:00Z", tick=False):
+        assert balance_of(user.pk) == 1510 * CREDIT
+    keys = Transfer.objects.filter(reason="Monthly credits").order_by("id").values_list("key", flat=True)
+    assert list(keys) == [f"grant:monthly-2026-01:{user.pk}", f"grant:monthly-2026-02:{user.pk}"]
+
+
+@pytest.mark.usefixtures("paid")
+def test_an_administrator_gives_and_takes_with_a_reason(
+    user: User, admin: User, client_of: Callable[[User], APIClient]
+) -> None:
+    given = adding(client_of(admin), user, 30)
+    assert (given.status_code, given.json()["new_balance"]) == (200, 30)
+    transfer = Transfer.objects.get(key=given.json()["transaction_key"])
+    assert (transfer.kind, transfer.reason, transfer.metadata) == (
+        "GRANT",
+        "for the pilot",
+        {"admin_id": str(admin.pk)},
+    )
+    assert adding(client_of(admin), user, -10).json()["new_balance"] == 20
+    assert balance_of(user.pk) == 20 * CREDIT
+
+
+@pytest.mark.usefixtures("paid")
+@pytest.mark.parametrize(
+    ("amount", "comments", "status", "code"),
+    [(0, "why", 400, "amount_invalid"), (-31, "why", 402, "insufficient_credits"), (5, " ", 422, "request_invalid"),
+     (1.5, "why", 422, "request_invalid"), ("many", "why", 422, "request_invalid"),
+     (2**31, "why", 422, "request_invalid")],
+)  # fmt: skip
+def test_a_change_that_cannot_be_changes_nothing(
+    user: User,
+    admin: User,
+    client_of: Callable[[User], APIClient],
+    amount: object,
+    comments: str,
+    status: int,
+    code: str,
+) -> None:
+    adding(client_of(admin), user, 30)
+    refused = adding(client_of(admin), user, amount, comments)
+    assert (refused.status_code, refused.json()["code"]) == (status, code)
+    assert balance_of(user.pk) == 30 * CREDIT
+
+
+@pytest.mark.usefixtures("paid")
+def test_a_change_asked_for_again_with_its_key_is_made_once(
+    user: User, admin: User, client_of: Callable[[User], APIClient]
+) -> None:
+    answers = [adding(client_of(admin), user, 30, **{"Idempotency-Key": "x"}).json() for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert adding(client_of(admin), user, 31, **{"Idempotency-Key": "x"}).status_code == 409
+    assert balance_of(user.pk) == 30 * CREDIT
+
+
+@pytest.mark.usefixtures("paid")
+def test_only_administrators_change_balances(api: APIClient, user: User, anonymous: APIClient) -> None:
+    assert adding(api, user, 30).status_code == 403
+    assert adding(anonymous, user, 30).status_code == 401
+    assert balance_of(user.pk) == 0
+
+
+@pytest.mark.usefixtures("paid")
+def test_a_large_change_needs_another_administrator(
+    user: User, admin: User, client_of: Callable[[User], APIClient], client: Any
+) -> None:
+    asked = adding(client_of(admin), user, 10_001)
+    assert (asked.status_code, asked.json()["code"]) == (409, "needs_another")
+    wish = Adjustment.objects.get(pk=asked.json()["adjustment_id"])
+    page = "/admin/credits/adjustment/"
+    approve = {"action": "approve", "_selected_action": str(wish.pk)}
+    client.force_login(admin)
+    assert "approves it" in client.post(page, approve, follow=True).content.decode()
+    assert balance_of(user.pk) == 0
+    client.force_login(make.a_user(role=Role.ADMIN))
+    assert "1 adjustments are decided" in client.post(page, approve, follow=True).content.decode()
+    assert balance_of(user.pk) == 10_001 * CREDIT
+    assert "decided this before" in client.post(page, approve, follow=True).content.decode()
+    assert balance_of(user.pk) == 10_001 * CREDIT
+    listed = client.get("/admin/credits/transfer/", {"q": user.email}).content.decode()
+    assert f"adjust:{wish.pk}" in listed
+    assert client.get("/admin/credits/account/", {"q": str(user.pk)}).status_code == 200
