@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -80,19 +80,23 @@ class Plan:
 
 def compile_plan(definition: GraphDefinition, block_of: Callable[[str], Block]) -> Plan:
     """Turn a graph version into a plan; `block_of` raises for a block id that this installation lacks."""
+    blocks = {node.id: block_of(node.block_id) for node in definition.nodes}
     incoming: dict[UUID, list[LinkDefinition]] = {node.id: [] for node in definition.nodes}
-    for link in definition.links:
+    drawn = [
+        replace(link, is_static=link.is_static or blocks[link.source_id].static_output) for link in definition.links
+    ]
+    for link in drawn:
         incoming[link.sink_id].append(link)
-    nodes = {node.id: _plan_node(node, block_of(node.block_id), incoming[node.id]) for node in definition.nodes}
+    nodes = {node.id: _plan_node(node, blocks[node.id], incoming[node.id]) for node in definition.nodes}
     links = {}
-    for link in definition.links:
+    for link in drawn:
         source = nodes[link.source_id]
         planned = PlanLink(
             id=link.id,
             source_name=link.source_name,
             sink=nodes[link.sink_id],
             sink_name=link.sink_name,
-            is_static=link.is_static or source.block.static_output,
+            is_static=link.is_static,
         )
         source.outgoing.setdefault(_outlet(link.source_name), []).append(planned)
         links[link.id] = planned

@@ -107,6 +107,20 @@ def test_a_static_value_serves_every_activation(owner: User, run: Run) -> None:
     assert outputs(run(graph, factor=10)) == {"out": [10.0, 20.0, 30.0]}
 
 
+def test_an_output_that_its_block_declares_static_is_kept_however_the_link_was_drawn(owner: User, run: Run) -> None:
+    graph = draw(
+        owner,
+        {
+            "factor": ("AgentInput", {"name": "factor"}),
+            "numbers": ("StepThroughItems", {"items": [1, 2, 3]}),
+            "times": ("Calculator", {"operation": "Multiply"}),
+            "out": output(),
+        },
+        ["factor.result -> times.b", "numbers.item -> times.a", "times.result -> out.value"],
+    )
+    assert outputs(run(graph, factor=10)) == {"out": [10.0, 20.0, 30.0]}
+
+
 def test_a_static_value_that_comes_late_releases_all_that_waited(owner: User, run: Run) -> None:
     graph = draw(
         owner,
