@@ -150,9 +150,13 @@ def start_runs(
             rows.append(_row_of(request, checks))
         except Invalid as error:
             raise RefusedInBatch(index, error) from None
-    # A key that turns out to be another request's takes back what was inserted beside it.
-    with transaction.atomic():
-        return _insert(checks, None, rows, ring=ring) if rows else []
+    try:
+        # A key that turns out to be another request's takes back what was inserted beside it.
+        with transaction.atomic():
+            return _insert(checks, None, rows, ring=ring) if rows else []
+    # The foreign key is looked at when the transaction ends.
+    except IntegrityError:
+        raise GraphNotFound(graph_id=str(graph_id)) from None
 
 
 def check_run(

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from rest_framework.test import APIClient
 
 from accounts.models import User
 from executions import services
 from executions.engine.engine import Engine
 from executions.models import Event, GraphExecution, NodeExecution, NodeOutput, Token
+from graphs.errors import GraphNotFound
+from graphs.models import Graph
 from tests.drawing import draw
 from tests.executions.conftest import Run, ended, eventually
 from tests.executions.test_engine import output
@@ -51,3 +54,15 @@ def test_a_run_whose_graph_is_deleted_under_way_leaves_nothing(
     engine.ring([following.pk])
     ended(following.pk)
     assert {table.objects.exclude(run=following.pk).count() for table in (NodeExecution, NodeOutput, Event)} == {0}
+
+
+def test_runs_of_a_graph_that_was_deleted_meanwhile_are_refused(owner: User) -> None:
+    graph = draw(owner, {"one": ("StoreValue", {"input": 1})})
+    services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, ring=False)
+    # As another process does it: this one still knows the version.
+    Graph.objects.filter(pk=graph.id).delete()
+    with pytest.raises(GraphNotFound):
+        services.start_runs(graph.id, 1, user_id=owner.pk, runs=[services.RunRequest(inputs={})] * 2, ring=False)
+    with pytest.raises(GraphNotFound):
+        services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, ring=False)
+    assert not GraphExecution.objects.exists()
