@@ -30,12 +30,17 @@ VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (node_execution_id, turn) DO NOT
 """
 
 _CLAIM = f"""
-WITH next AS (
+WITH busy AS (
+    SELECT r.user_id, count(*) AS tasks FROM executions_nodetask t
+    JOIN executions_graphexecution r ON r.id = t.run_id
+    WHERE t.ended_at IS NULL AND t.lease_until >= clock_timestamp() GROUP BY r.user_id
+), next AS (
     SELECT t.id, r.user_id, n.block_id, n.input_data, n.input_blobs FROM executions_nodetask t
     JOIN executions_nodeexecution n ON n.id = t.node_execution_id
     JOIN executions_graphexecution r ON r.id = t.run_id
+    LEFT JOIN busy ON busy.user_id = r.user_id
     WHERE {_WANTED} AND (t.lease_until IS NULL OR t.lease_until < clock_timestamp()) AND n.block_id = ANY(%s)
-    ORDER BY t.asked_at LIMIT 1 FOR UPDATE OF t SKIP LOCKED
+    ORDER BY COALESCE(busy.tasks, 0), t.asked_at LIMIT 1 FOR UPDATE OF t SKIP LOCKED
 )
 UPDATE executions_nodetask t SET
     claims = claims + 1, lease_owner = %s, lease_until = clock_timestamp() + make_interval(secs => %s),
@@ -148,7 +153,7 @@ def ending_of(task_id: UUID) -> Ending | None:
 
 
 def claim(owner: str, block_ids: Sequence[str]) -> Job | None:
-    """Take the task that waits longest for one of these blocks, if there is any."""
+    """Take a task for one of these blocks, if there is any: of the users with least under way, the one asked first."""
     for row in rows_of(_CLAIM, [list(block_ids), owner, settings.LEASE_SECONDS]):
         return Job(*row)
     return None

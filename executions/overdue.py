@@ -44,6 +44,16 @@ WHERE c.parent_id IS NOT NULL AND c.status IN ('QUEUED', 'REVIEW', 'RUNNING', 'W
 ORDER BY p.ended_at LIMIT 1
 """
 
+_UNTAKEN = """
+SELECT r.id, EXTRACT(epoch FROM clock_timestamp() - COALESCE(t.lease_until, t.asked_at))::float
+FROM executions_nodetask t JOIN executions_graphexecution r ON r.id = t.run_id
+WHERE t.ended_at IS NULL AND (t.lease_until IS NULL OR t.lease_until < clock_timestamp())
+    AND r.ended_at IS NULL AND r.cancel_requested_at IS NULL
+    AND NOT EXISTS (
+        SELECT FROM executions_nodetask o WHERE o.ended_at IS NULL AND o.lease_until >= clock_timestamp())
+ORDER BY 2 DESC LIMIT 1
+"""
+
 _UNFIRED = """
 SELECT id, EXTRACT(epoch FROM clock_timestamp() - next_fire_at)::float FROM executions_schedule
 WHERE next_fire_at < clock_timestamp() ORDER BY next_fire_at LIMIT 1
@@ -60,12 +70,16 @@ class Overdue:
 
 
 def overdue() -> list[Overdue]:
-    """The oldest run of each rule that has any: queued, lapsed, due, orphaned."""
+    """The oldest run of each rule that has any: queued, lapsed, due, orphaned, isolated.
+
+    Isolated blocks may wait while others run: only if no worker runs any is one overdue.
+    """
     rules = {
         "queued": (_QUEUED, [settings.RUNS_PER_USER, settings.RUNS_PER_GRAPH]),
         "lapsed": (_LAPSED, []),
         "due": (_DUE, []),
         "orphaned": (_ORPHANED, []),
+        "isolated": (_UNTAKEN, []),
     }
     return [Overdue(rule, *row) for rule, question in rules.items() for row in rows_of(*question)]
 

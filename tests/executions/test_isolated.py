@@ -259,6 +259,19 @@ def test_a_silent_worker_loses_its_task_and_what_it_still_answers(owner: User, e
     assert outputs(ended(run.pk)) == {"out": ["fresh"]}
 
 
+def test_users_take_turns_for_hosts(owner: User, engine: Engine) -> None:
+    first, second = (start(alone(owner), owner) for _ in range(2))
+    engine.ring([first.pk, second.pk])
+    eventually(lambda: NodeTask.objects.count() == 2)
+    other = User.objects.create_user(email="other@example.com")
+    last = start(alone(other), other)
+    engine.ring([last.pk])
+    eventually(lambda: NodeTask.objects.count() == 3)
+    taken = [node_tasks.claim("host", [block_id("ProbeApart")]) for _ in range(3)]
+    users = [GraphExecution.objects.get(pk=job.run_id).user_id for job in taken if job]
+    assert users == [owner.pk, other.pk, owner.pk]
+
+
 def test_a_task_that_loses_worker_after_worker_is_given_up(owner: User, engine: Engine) -> None:
     run = start(alone(owner), owner)
     claimed(run, engine, "ProbeApart")

@@ -1,6 +1,7 @@
 """How far behind the sweepers are said to be."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
@@ -9,7 +10,7 @@ from pytest_django import Settings
 from accounts.models import User
 from config.doctor import _runs
 from executions.kinds import Status
-from executions.models import GraphExecution
+from executions.models import GraphExecution, NodeTask
 from executions.overdue import overdue
 from tests import make
 
@@ -45,6 +46,20 @@ def test_a_child_whose_parent_has_ended_is_overdue(user: User) -> None:
     child = make.a_run(user, graph_id, status=Status.WAITING, parent=parent)
     [found] = overdue()
     assert (found.rule, found.run_id) == ("orphaned", child.pk)
+
+
+def test_an_isolated_block_that_no_worker_takes_is_overdue(user: User) -> None:
+    graph_id = make.a_graph(user).graph_id
+    runs = [make.a_run(user, graph_id, status=Status.WAITING) for _ in range(2)]
+    past, future = (timezone.now() + timedelta(seconds=seconds) for seconds in (-100, 100))
+    asked = [
+        NodeTask.objects.create(id=uuid4(), run=run, node_execution_id=uuid4(), turn=0, context={}, asked_at=past)
+        for run in runs
+    ]
+    [found] = overdue()
+    assert (found.rule, found.run_id in {run.pk for run in runs}) == ("isolated", True)
+    NodeTask.objects.filter(pk=asked[0].pk).update(lease_until=future)
+    assert overdue() == []
 
 
 @pytest.mark.parametrize("name", ["RUNS_PER_USER", "RUNS_PER_GRAPH"])
