@@ -68,7 +68,7 @@ class Rows:
                 self.outputs[node.run_id].append(node.input_data["value"])
         # Each line is a key, the attempt it was used in, and of a block that runs apart the process.
         self.calls = Counter(
-            (*_key(key), int(attempt), *process)
+            (*_key(key), int(attempt), " ".join(process))
             for log in sorted(effects.glob("*.effects"))
             for key, attempt, *process in map(str.split, log.read_text().splitlines())
         )
@@ -124,7 +124,7 @@ def _repeated(rows: Rows) -> Iterator[str]:
 
     A block that runs apart is begun anew within its attempt when its host is lost: there it is twice in one process.
     """
-    for (run_id, node_id, ordinal, attempt, *_), times in rows.calls.items():
+    for (run_id, node_id, ordinal, attempt, _), times in rows.calls.items():
         node = rows.nodes.get((run_id, node_id, ordinal))
         if times > 1:
             yield f"{run_id}: {node} had its effect {times} times in attempt {attempt}"
@@ -140,7 +140,7 @@ def _too_often(keys: Mapping[str, str], faults: Sequence[Fault], rows: Rows) -> 
     """
     shapes = {run.pk: keys[key] for key, run in rows.started.items()}
     times: Counter[tuple[UUID, UUID, int]] = Counter()
-    for (run_id, node_id, ordinal, *_), count in rows.calls.items():
+    for (run_id, node_id, ordinal, _, _), count in rows.calls.items():
         if (run_id, node_id, ordinal) in rows.nodes:
             times[run_id, node_id, ordinal] += count
     for (run_id, node_id, ordinal), count in times.items():
