@@ -109,6 +109,7 @@ class RunsConsumer:
         answers = {
             "subscribe_graph_execution": self._subscribe_to_run,
             "subscribe_graph_executions": self._subscribe_to_graph,
+            "subscribe_all_executions": self._subscribe_to_all,
             "unsubscribe": self._unsubscribe,
             "heartbeat": self._heartbeat,
         }
@@ -123,8 +124,14 @@ class RunsConsumer:
     async def _subscribe_to_graph(self, data: Any) -> None:
         await self._subscribe("subscribe_graph_executions", GraphFeed(self._user, _id(data, "graph_id")))
 
+    async def _subscribe_to_all(self, data: Any) -> None:
+        await self._subscribe("subscribe_all_executions", GraphFeed(self._user, None))
+
     async def _unsubscribe(self, data: Any) -> None:
-        channel = run_channel(self._user.pk, _id(data, "graph_exec_id"))
+        """Leave a run, or whatever has the channel."""
+        channel = data.get("channel") if isinstance(data, dict) else None
+        if not isinstance(channel, str):
+            channel = run_channel(self._user.pk, _id(data, "graph_exec_id"))
         was_subscribed = await self._end(channel)
         await self._reply("unsubscribe", success=True, channel=channel if was_subscribed else None)
 

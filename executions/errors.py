@@ -14,6 +14,12 @@ class NoSuchLink(NotFound):
     """This link leads nowhere: the run is not shared, or no longer by this link."""
 
 
+class TooManyStreams(Conflict):
+    """You have as many event streams open as one user may have."""
+
+    hint = "Close one that is no longer needed, or watch many runs by one WebSocket."
+
+
 class NoSuchNode(NotFound):
     """The graph of the run has no such node."""
 

@@ -26,14 +26,20 @@ def graph_topic(user_id: UUID, graph_id: UUID) -> str:
     return f"graph.{user_id}.{graph_id}"
 
 
+def user_topic(user_id: UUID) -> str:
+    """The topic of those who watch all of a user's runs."""
+    return f"runs.{user_id}"
+
+
 def event_of(run_id: UUID, head_seq: int) -> News:
     """News for those who watch the run: it has events up to `head_seq`."""
     return {run_topic(run_id): {str(run_id): head_seq}}
 
 
 def turn_of(user_id: UUID, graph_id: UUID, heads: Mapping[UUID, int]) -> News:
-    """News for those who watch the graph: these runs of it are new or have another status."""
-    return {graph_topic(user_id, graph_id): {str(run_id): head_seq for run_id, head_seq in heads.items()}}
+    """News for those who watch the graph, or all of the user's: these runs are new or have another status."""
+    news = {str(run_id): head_seq for run_id, head_seq in heads.items()}
+    return {graph_topic(user_id, graph_id): news, user_topic(user_id): news}
 
 
 def hint(user_id: UUID, news: News) -> Hint:

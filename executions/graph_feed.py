@@ -1,4 +1,4 @@
-"""What a watcher of a graph is sent: each of its runs whenever its status changes."""
+"""What a watcher of a graph, or of all graphs, is sent: each run whenever its status changes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -28,16 +28,19 @@ _OVERLAP = timedelta(seconds=10)
 
 
 class GraphFeed:
-    """The runs of one graph of a user: those under way when it begins, then every change of a status.
+    """The runs of a user, of one graph or of all: those under way when it begins, then every change of a status.
 
     Changes that follow each other faster than they are read are sent as the last one.
     """
 
     longest_rest = 0.2
 
-    def __init__(self, user: User, graph_id: UUID) -> None:
-        self.channel = f"{user.pk}|graph#{graph_id}|executions"
-        self.topic = events.graph_topic(user.pk, graph_id)
+    def __init__(self, user: User, graph_id: UUID | None) -> None:
+        if graph_id is None:
+            self.channel, self.topic = f"{user.pk}|executions", events.user_topic(user.pk)
+        else:
+            self.channel = f"{user.pk}|graph#{graph_id}|executions"
+            self.topic = events.graph_topic(user.pk, graph_id)
         self.is_over = False
         self._graph_id = graph_id
         self._user = user
@@ -81,7 +84,7 @@ class GraphFeed:
             raise
 
     def _open(self) -> Sequence[str]:
-        if not Graph.objects.visible_to(self._user).filter(pk=self._graph_id).exists():
+        if self._graph_id and not Graph.objects.visible_to(self._user).filter(pk=self._graph_id).exists():
             raise GraphNotFound(graph_id=str(self._graph_id))
         ((now,),) = rows_of("SELECT clock_timestamp()", [])
         self._since = now - _OVERLAP
@@ -114,13 +117,15 @@ class GraphFeed:
 
     def _is_news(self, run: GraphExecution) -> bool:
         known = self._known.get(run.pk)
-        return run.graph_id == self._graph_id and (known is None or known[0] != run.status)
+        is_watched = self._graph_id in (None, run.graph_id)
+        return is_watched and (known is None or known[0] != run.status)
 
     def _texts(self, runs: Sequence[GraphExecution], *, snapshot: bool = False) -> Sequence[str]:
         return [event_text(self.channel, event) for event in run_events(runs, snapshot=snapshot)]
 
     def _runs(self) -> GraphExecutionQuerySet:
-        return GraphExecution.objects.visible_to(self._user).filter(graph=self._graph_id)
+        runs = GraphExecution.objects.visible_to(self._user)
+        return runs.filter(graph=self._graph_id) if self._graph_id else runs
 
     def _know(self, runs: Iterable[GraphExecution]) -> None:
         self._known.update({run.pk: (Status(run.status), run.created_at) for run in runs})

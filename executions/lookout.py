@@ -13,7 +13,7 @@ from core.listening import Listener
 from executions.feeds import RunFeed
 from executions.models import GraphExecution
 from executions.readers import reading
-from executions.subscriptions import Subscription
+from executions.subscriptions import Watching
 
 log = logging.getLogger(__name__)
 
@@ -28,17 +28,17 @@ class Lookout:
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         # When each was last looked after, the longest ago first.
-        self._subscriptions: dict[Subscription, float] = {}
+        self._subscriptions: dict[Watching, float] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, subscription: Subscription) -> None:
+    def add(self, subscription: Watching) -> None:
         """Look after the subscription from now on."""
         loop = asyncio.get_running_loop()
         self._subscriptions[subscription] = loop.time()
         if self._task is None:
             self._task = loop.create_task(self._look_after())
 
-    def remove(self, subscription: Subscription) -> None:
+    def remove(self, subscription: Watching) -> None:
         """Look after it no longer."""
         del self._subscriptions[subscription]
         if self._task is not None and not self._subscriptions:
@@ -54,7 +54,7 @@ class Lookout:
             except DatabaseError as error:
                 log.warning("The heads of the watched runs could not be read: %s", error)
 
-    def _due(self) -> Sequence[Subscription]:
+    def _due(self) -> Sequence[Watching]:
         now = asyncio.get_running_loop().time()
         seen_before = now - LOOK_SECONDS * (1 - 1 / PARTS)
         due = list(
@@ -66,7 +66,7 @@ class Lookout:
         return due
 
 
-async def _look(subscriptions: Sequence[Subscription]) -> None:
+async def _look(subscriptions: Sequence[Watching]) -> None:
     open_runs = {s.feed.run_id for s in subscriptions if isinstance(s.feed, RunFeed) and not s.feed.is_over}
     heads = await reading(_heads)(list(open_runs)) if open_runs else {}
     for subscription in subscriptions:

@@ -89,7 +89,7 @@ def _visible(user: User, run_id: UUID, *, is_shown: bool) -> GraphExecution | No
 
 
 def run_events(runs: Sequence[GraphExecution], *, snapshot: bool = False) -> list[Wire]:
-    """Runs of one graph, read `with_previews`, as they are now."""
+    """Runs of one user, read `with_previews`, as they are now."""
     about: Wire = {"event_type": RUN_EVENT, "at": time_text(datetime.now(UTC))}
     if snapshot:
         about["snapshot"] = True

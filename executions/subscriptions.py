@@ -34,6 +34,17 @@ class Feed(Protocol):
         """The messages about what is new, as far as was heard; empty when there is nothing."""
 
 
+class Watching(Protocol):
+    """Somebody who watches a feed and can be told that there is news."""
+
+    @property
+    def feed(self) -> Feed:
+        """What is watched."""
+
+    def hear(self, heads: Mapping[str, int]) -> None:
+        """There is something new; see `Feed.hear`."""
+
+
 class Subscription:
     """Reads a feed when told that there is something new, and sends it at the pace of the socket."""
 

@@ -2,7 +2,15 @@
 
 from django.urls import path
 
-from executions.api import views, views_again, views_blocks, views_reviews, views_schedules, views_sharing
+from executions.api import (
+    views,
+    views_again,
+    views_blocks,
+    views_events,
+    views_reviews,
+    views_schedules,
+    views_sharing,
+)
 
 urlpatterns = [
     path("graphs/<uuid:graph_id>/execute/<int:graph_version>", views.ExecuteView.as_view()),
@@ -14,6 +22,7 @@ urlpatterns = [
     path("graphs/<uuid:graph_id>/executions/<uuid:graph_exec_id>/replay", views_again.ReplayView.as_view()),
     path("graphs/<uuid:graph_id>/executions/<uuid:graph_exec_id>/diff", views_again.DiffView.as_view()),
     path("graphs/<uuid:graph_id>/executions/<uuid:graph_exec_id>/why", views_again.WhyView.as_view()),
+    path("graphs/<uuid:graph_id>/executions/<uuid:graph_exec_id>/events", views_events.EventsView.as_view()),
     path("graphs/<uuid:graph_id>/executions/<uuid:graph_exec_id>/share", views_sharing.ShareView.as_view()),
     path("public/shared/<str:share_token>", views_sharing.SharedRunView.as_view()),
     path("blocks/<str:block_id>/execute", views_blocks.ExecuteBlockView.as_view()),

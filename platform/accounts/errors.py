@@ -25,6 +25,12 @@ class TokenWithoutSubject(TokenRefused):
     """The token does not say whose it is."""
 
 
+class TicketRefused(TokenRefused):
+    """The ticket was used, is too old, or was never given."""
+
+    hint: ClassVar[str] = "POST /api/auth/ticket gives a new one."
+
+
 class ApiKeyRefused(NotAuthenticated):
     """The API key is wrong."""
 

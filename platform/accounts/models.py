@@ -294,3 +294,27 @@ class Identity(TimeStamped):
 
     def __str__(self) -> str:
         return f"{self.subject} at {self.issuer}"
+
+
+class TicketQuerySet(models.QuerySet["Ticket"]):
+    """Questions about tickets."""
+
+    def expired(self, now: datetime) -> Self:
+        """Those that open nothing any more."""
+        return self.filter(expires_at__lte=now)
+
+
+class Ticket(models.Model):
+    """What opens one socket or stream in place of an access token, once and soon; only its hash is kept.
+
+    What it opens belongs to `user` until `session_until`, or until the `login` ends that it came of; there is none of a
+    session with an identity provider.
+    """
+
+    digest = models.CharField(max_length=64, primary_key=True)
+    user = models.ForeignKey(User, models.CASCADE, related_name="+")
+    login = models.ForeignKey(Login, models.CASCADE, null=True, related_name="+")
+    session_until = models.DateTimeField()
+    expires_at = models.DateTimeField()
+
+    objects = TicketQuerySet.as_manager()

@@ -1,6 +1,6 @@
 """Log in, stay logged in, log out, and find out who a token belongs to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -36,11 +36,15 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Who an access token belongs to, when it expires, and the login it came of, unless a provider issued it."""
+    """Who an access token belongs to, when it expires, and the login it came of.
+
+    What a provider issued came of none: then `token` is kept, for the provider may withdraw the key it signed with.
+    """
 
     user: User
     until: datetime
     login_id: UUID | None
+    token: str = field(default="", repr=False)
 
 
 def log_in(email: str, password: str) -> Tokens:
@@ -114,7 +118,7 @@ def session_of(access_token: str) -> Session:
     """
     claims = tokens.read(access_token, Kind.ACCESS)
     if not claims.are_ours:
-        return Session(identities.user_of(claims), claims.until, None)
+        return Session(identities.user_of(claims), claims.until, None, access_token)
     login_id = _login_of(claims)
     try:
         found = fetch_prepared(_ACTIVE_USER, {"user": UUID(claims.subject), "login": login_id})

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlsplit
 
 from channels.db import database_sync_to_async
@@ -11,9 +10,11 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.http.request import validate_host
 
-from accounts import services
-from accounts.errors import TokenRefused, TokenWithoutSubject
-from core.sockets import PROTOCOL, TRY_AGAIN_LATER, Message, Receive, Scope, Send, accept_and_close
+from accounts import services, tickets
+from accounts.errors import IdentityProviderUnavailable, TokenRefused, TokenWithoutSubject
+from accounts.open_sessions import while_it_lasts
+from accounts.services import Session
+from core.sockets import TRY_AGAIN_LATER, Message, Receive, Scope, Send, accept_and_close
 
 NO_TOKEN = 4001
 TOKEN_WITHOUT_SUBJECT = 4002
@@ -25,12 +26,12 @@ Application = Callable[..., Awaitable[None]]
 
 
 class TokenAuth:
-    """ASGI middleware that puts the token's owner into `scope["user"]`.
+    """ASGI middleware that puts who opens a socket into `scope["user"]`.
 
-    The access token comes as `?token=` or, so that it stays out of URLs and logs, as the second of the subprotocols
-    `bearer, <token>`. A socket without a good one is accepted and closed with 4001 (no token), 4002 (the token names
-    nobody) or 4003 (refused, or expired in the meantime). A page of another site is refused in the handshake; programs
-    that are no browsers send no Origin and pass.
+    A one-time ticket comes as the second of the subprotocols `ticket, <ticket>` or as `?ticket=`, an access token as
+    the second of `bearer, <token>` or as `?token=`. A socket without a good one is accepted and closed with 4001
+    (nothing), 4002 (the token names nobody) or 4003 (refused, or over in the meantime). A page of another site is
+    refused in the handshake; programs that are no browsers send no Origin and pass.
     """
 
     def __init__(self, inner: Application) -> None:
@@ -42,63 +43,88 @@ class TokenAuth:
             await receive()
             await send({"type": "websocket.close"})
             return
-        token = _token(scope)
-        if not token:
+        ticket, token = _offered(scope, "ticket", "ticket"), _offered(scope, "bearer", "token")
+        if not ticket and not token:
             await accept_and_close(scope, receive, send, NO_TOKEN, "There is no token")
             return
         try:
-            session = await database_sync_to_async(services.session_of)(token)
+            session = await database_sync_to_async(_session_of)(ticket, token)
         except TokenWithoutSubject as error:
             await accept_and_close(scope, receive, send, TOKEN_WITHOUT_SUBJECT, error.message)
         except TokenRefused as error:
             await accept_and_close(scope, receive, send, TOKEN_REFUSED, error.message)
+        except IdentityProviderUnavailable as error:
+            await accept_and_close(scope, receive, send, TRY_AGAIN_LATER, error.message)
         except DatabaseError as error:
             log.error("The database does not answer: %s", error)
             await accept_and_close(scope, receive, send, TRY_AGAIN_LATER, "The database does not answer")
         else:
-            socket = _Expiring(receive, send, session.until)
-            await self.inner({**scope, "user": session.user}, socket.receive, socket.send)
+            socket = _Ending(receive, send)
+            with while_it_lasts(session, socket.end):
+                await self.inner({**scope, "user": session.user}, socket.receive, socket.send)
 
 
-class _Expiring:
-    """A socket that is closed when its token expires; to the application behind, the client is gone then."""
+class _Ending:
+    """A socket that can be ended from outside; to the application behind, the client is gone then."""
 
-    def __init__(self, receive: Receive, send: Send, until: datetime) -> None:
+    def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
-        self._ends_at = asyncio.get_running_loop().time() + (until - datetime.now(UTC)).total_seconds()
-        self._is_over = False
+        self._reason = ""
+        self._waiting: asyncio.Timeout | None = None
+
+    def end(self, reason: str) -> None:
+        """Close the socket, telling the client why."""
+        self._reason = self._reason or reason
+        if self._waiting is not None:
+            self._waiting.reschedule(asyncio.get_running_loop().time())
+            self._waiting = None
 
     async def receive(self) -> Message:
         """What the client sends next, or that it is gone."""
-        try:
-            async with asyncio.timeout_at(self._ends_at):
-                return await self._receive()
-        except TimeoutError:
-            self._is_over = True
-            await self._send({"type": "websocket.close", "code": TOKEN_REFUSED, "reason": "The token has expired"})
-            return {"type": "websocket.disconnect", "code": TOKEN_REFUSED}
+        if not self._reason:
+            try:
+                async with asyncio.timeout(None) as self._waiting:
+                    return await self._receive()
+            except TimeoutError:
+                pass
+            finally:
+                self._waiting = None
+        await self._send({"type": "websocket.close", "code": TOKEN_REFUSED, "reason": self._reason})
+        return {"type": "websocket.disconnect", "code": TOKEN_REFUSED}
 
     async def send(self, message: Message) -> None:
-        """Send, unless the token has expired: what is on its way then comes too late."""
-        if not self._is_over:
+        """Send, unless the socket was ended: what is on its way then comes too late."""
+        if not self._reason:
             await self._send(message)
 
 
+def _session_of(ticket: str, token: str) -> Session:
+    return tickets.redeem(ticket) if ticket else services.session_of(token)
+
+
 def _is_own_origin(scope: Scope) -> bool:
+    """Whether the page is of one of the hosts that this site answers to, or of its front end."""
     origin = _header(scope, b"origin")
-    if origin is None:
+    if origin is None or origin == _origin_of(settings.FRONTEND_URL):
         return True
     host = urlsplit(origin).hostname
     return host is not None and validate_host(f"[{host}]" if ":" in host else host, settings.ALLOWED_HOSTS)
 
 
-def _token(scope: Scope) -> str:
-    offered = scope.get("subprotocols", [])
-    if len(offered) == 2 and offered[0] == PROTOCOL:
-        return str(offered[1])
+def _origin_of(url: str) -> str:
+    """As browsers send it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def _offered(scope: Scope, protocol: str, parameter: str) -> str:
+    """What a socket brings behind a subprotocol, or as a parameter of its address; empty when it brings none."""
+    protocols = scope.get("subprotocols", [])
+    if len(protocols) == 2 and protocols[0] == protocol:
+        return str(protocols[1])
     query: bytes = scope.get("query_string", b"")
-    return parse_qs(query.decode("latin-1")).get("token", [""])[0]
+    return parse_qs(query.decode("latin-1")).get(parameter, [""])[0]
 
 
 def _header(scope: Scope, name: bytes) -> str | None:

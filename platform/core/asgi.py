@@ -1,6 +1,7 @@
 """Django under ASGI, with one change of threads for each request."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -10,16 +11,21 @@ from django.conf import settings
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.signals import request_started
+from django.db import close_old_connections
 from django.http import FileResponse
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+# How long a client may take nothing of what is sent on the way.
+SEND_SECONDS = 30.0
 # More threads than connections: who waits for a connection in vain is told so, and what needs none is answered.
 _THREADS_PER_CONNECTION = 4
 
 Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
 
 
 class ThreadedHandler(ASGIHandler):
@@ -61,19 +67,29 @@ class ThreadedHandler(ASGIHandler):
         response._handler_class = type(self)
         if isinstance(response, FileResponse):
             response.block_size = self.chunk_size
-        if not response.streaming:
-            # Its content stays; the connection to the database goes back to the pool.
+        # Either way the connection to the database goes back to the pool.
+        if response.streaming:
+            close_old_connections()
+        else:
+            # Its content stays.
             response.close()
         return cast(HttpResponseBase, response)
 
     async def _stream(self, response: HttpResponseBase, receive: Receive, send: Send) -> None:
-        """Send a response that is made on the way, until it or its client comes to an end."""
-        sending = asyncio.create_task(self.send_response(response, send))
+        """Send a response that is made on the way, until it ends, or its client leaves or takes nothing for long."""
+
+        async def send_soon(message: Mapping[str, Any]) -> None:
+            async with asyncio.timeout(SEND_SECONDS):
+                await send(message)
+
+        sending = asyncio.create_task(self.send_response(response, send_soon))
         leaving = asyncio.create_task(self.listen_for_disconnect(receive))
         try:
             await asyncio.wait([sending, leaving], return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 sending.result()
+        except TimeoutError:
+            log.info("A client that did not read was let go")
         finally:
             sending.cancel()
             leaving.cancel()

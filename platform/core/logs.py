@@ -5,16 +5,16 @@ import re
 
 from redis.exceptions import RedisError
 
-_TOKEN = re.compile(r"(?<=[?&]token=)[^&\s\"]+")
+_TOKEN = re.compile(r"([?&](?:token|ticket)=)[^&\s\"]+")
 
 
 class WithoutTokens(logging.Filter):
-    """Cuts the tokens out of the addresses that a server logs: whoever reads logs could use them."""
+    """Cuts tokens and tickets out of the addresses that a server logs: whoever reads logs could use them."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass, without its tokens."""
+        """Let every record pass, without them."""
         if isinstance(record.args, tuple):
-            record.args = tuple(_TOKEN.sub("…", arg) if isinstance(arg, str) else arg for arg in record.args)
+            record.args = tuple(_TOKEN.sub(r"\1…", arg) if isinstance(arg, str) else arg for arg in record.args)
         return True
 
 

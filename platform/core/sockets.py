@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-# What a client offers beside its token; a browser wants it confirmed.
-PROTOCOL = "bearer"
+# What a client offers beside its token or ticket; a browser wants it confirmed.
+PROTOCOLS = ("bearer", "ticket")
 
 TRY_AGAIN_LATER = 1013
 
@@ -23,4 +23,4 @@ async def accept_and_close(scope: Scope, receive: Receive, send: Send, code: int
 
 def protocol_of(scope: Mapping[str, Any]) -> str | None:
     """The subprotocol to accept a socket with."""
-    return PROTOCOL if PROTOCOL in scope.get("subprotocols", []) else None
+    return next((offered for offered in scope.get("subprotocols", []) if offered in PROTOCOLS), None)

@@ -9,7 +9,7 @@ from django.db import OperationalError
 from psycopg import Cursor
 from pytest_django import Settings
 
-from accounts import services
+from accounts import services, tickets
 from accounts.models import User
 from accounts.sockets import TokenAuth
 from tests import make
@@ -55,6 +55,11 @@ def token(user: User) -> str:
     return services.issue_tokens(user).access
 
 
+@pytest.fixture
+def ticket(user: User, token: str) -> str:
+    return tickets.issue(user, services.session_of(token))
+
+
 @pytest.mark.usefixtures("closing")
 class TestASocket:
     async def test_opens_with_a_token_in_its_query(self, token: str) -> None:
@@ -67,7 +72,21 @@ class TestASocket:
         assert await communicator.connect() == (True, "bearer")
         assert await communicator.receive_from() == "ada@example.com"
 
-    @pytest.mark.parametrize("query", ["", "?token=", "?other=1"])
+    async def test_opens_with_a_ticket_in_its_query_once(self, ticket: str) -> None:
+        communicator = socket(f"?ticket={ticket}")
+        assert await communicator.connect() == (True, None)
+        assert await communicator.receive_from() == "ada@example.com"
+        assert await closing_code(socket(f"?ticket={ticket}")) == 4003
+
+    async def test_opens_with_a_ticket_among_its_subprotocols(self, ticket: str) -> None:
+        communicator = socket(protocols=["ticket", ticket])
+        assert await communicator.connect() == (True, "ticket")
+        assert await communicator.receive_from() == "ada@example.com"
+
+    async def test_closes_with_4003_when_the_ticket_is_refused(self, user: User) -> None:
+        assert await closing_code(socket("?ticket=nonsense")) == 4003
+
+    @pytest.mark.parametrize("query", ["", "?token=", "?other=1", "?ticket="])
     async def test_closes_with_4001_without_a_token(self, user: User, query: str) -> None:
         assert await closing_code(socket(query)) == 4001
 
@@ -110,6 +129,17 @@ class TestASocket:
     async def test_opens_to_pages_of_this_site(self, token: str, origin: str, settings: Settings) -> None:
         settings.ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
         assert await socket(f"?token={token}", origin=origin).connect() == (True, None)
+
+    async def test_opens_to_pages_of_the_front_end(self, token: str, settings: Settings) -> None:
+        settings.FRONTEND_URL = "https://app.example.com:8443/studio"
+        assert await socket(f"?token={token}", origin="https://app.example.com:8443").connect() == (True, None)
+        for origin in (
+            "http://app.example.com:8443",
+            "https://app.example.com",
+            "https://app.example.com:8443.evil.com",
+        ):
+            accepted, _ = await socket(f"?token={token}", origin=origin).connect()
+            assert accepted is False
 
     @pytest.mark.parametrize(
         "origin", ["https://evil.example", "null", "http://localhost.evil.example", "http://localhost@evil.example", ""]

@@ -12,6 +12,7 @@ from core.logs import OutagesInOneLine, WithoutTokens
     ("address", "logged"),
     [
         ("/ws?token=eyJhbGciOi.eyJ0b2.f80ITz", "/ws?token=…"),
+        ("/ws?ticket=secret", "/ws?ticket=…"),
         ("/ws?a=1&token=secret&b=2", "/ws?a=1&token=…&b=2"),
         ("/api/blocks?page=2", "/api/blocks?page=2"),
     ],

@@ -13,9 +13,11 @@ import psycopg
 import pytest
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
+from django.utils import timezone
 from pytest_django import Settings
 
-from accounts.models import User
+from accounts import open_sessions
+from accounts.models import Ending, Login, User
 from accounts.services import issue_tokens
 from config.asgi import application
 from core.after_commit import send
@@ -604,6 +606,63 @@ async def test_a_lost_hint_about_a_graph_is_made_up_for(
         assert (await watcher.next())["data"]["waiting"] is True
 
 
+# --- All runs of a user -----------------------------------------------------------------------------------------
+
+
+async def test_a_watcher_of_all_sees_the_runs_of_every_graph_and_of_nobody_else(
+    watcher: Watcher, graph: GraphVersion, owner: User, start: Start, engine: Engine
+) -> None:
+    another = await sync_to_async(make.a_graph)(owner)
+    stranger = await sync_to_async(make.a_user)()
+    theirs = await sync_to_async(make.a_graph)(stranger)
+    under_way = await start(graph, who="World")
+    reply = await watcher.ask("subscribe_all_executions")
+    assert reply == {"method": "subscribe_all_executions", "success": True, "channel": f"{owner.pk}|executions"}
+    snapshot = await watcher.next()
+    assert (snapshot["channel"], snapshot["data"]["id"]) == (reply["channel"], str(under_way.pk))
+    assert snapshot["data"]["snapshot"] is True
+    await sync_to_async(services.start_run)(theirs.graph_id, 1, user_id=stranger.pk, inputs={"who": "x"}, ring=False)
+    new = await start(another, who="World")
+    seen = (await watcher.next())["data"]
+    assert (seen["id"], seen["graph_id"], seen["status"]) == (str(new.pk), str(another.graph_id), "QUEUED")
+    engine.ring([under_way.pk, new.pk])
+    outputs: dict[str, Any] = {}
+    while len(outputs) < 2:
+        event = (await watcher.next())["data"]
+        if event["status"] == "COMPLETED":
+            outputs[event["id"]] = event["outputs"]
+    assert outputs == {str(run.pk): {"shout": ["WORLD!"]} for run in (under_way, new)}
+    assert await watcher.is_quiet()
+
+
+async def test_a_lost_hint_about_any_run_is_made_up_for(
+    graph: GraphVersion, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookout, "LOOK_SECONDS", 0.2)
+    async with watching(owner) as watcher:
+        await watcher.ask("subscribe_all_executions")
+        run = await sync_to_async(make.a_run)(owner, graph.graph_id)
+        assert (await watcher.next())["data"]["id"] == str(run.pk)
+
+
+async def test_every_subscription_can_be_left_by_its_channel(
+    watcher: Watcher, graph: GraphVersion, start: Start
+) -> None:
+    run = await start(graph, who="World")
+    for method, data in (
+        ("subscribe_graph_execution", {"graph_exec_id": str(run.pk), "after_seq": 1}),
+        ("subscribe_graph_executions", {"graph_id": str(graph.graph_id)}),
+        ("subscribe_all_executions", {}),
+    ):
+        channel = (await watcher.ask(method, **data))["channel"]
+        if method != "subscribe_graph_execution":
+            assert (await watcher.next())["data"]["snapshot"] is True
+        assert (await watcher.ask("unsubscribe", channel=channel))["channel"] == channel
+        assert (await watcher.ask("unsubscribe", channel=channel))["channel"] is None
+    await sync_to_async(services.stop_run)(run.pk)
+    assert await watcher.is_quiet()
+
+
 # --- Under pressure ---------------------------------------------------------------------------------------------
 
 
@@ -677,3 +736,27 @@ async def test_a_socket_whose_token_expires_is_closed_and_leaves_its_runs(
     await socket.wait(5)
     await sync_to_async(services.stop_run)(run.pk)
     assert await watcher.is_quiet()
+
+
+@pytest.mark.parametrize("ending", ["logged out", "password changed", "switched off"])
+async def test_a_socket_whose_login_ends_is_closed_and_hears_nothing_more(
+    owner: User, graph: GraphVersion, start: Start, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.setattr(open_sessions, "LOOK_SECONDS", 0.1)
+    run = await start(graph, who="World")
+    async with watching(owner) as watcher, watching(await sync_to_async(make.a_user)()) as other:
+        await watcher.ask("subscribe_graph_execution", graph_exec_id=str(run.pk), after_seq=1)
+        if ending == "logged out":
+            await sync_to_async(Login.objects.filter(user=owner).end)(timezone.now(), Ending.LOGGED_OUT)
+        elif ending == "password changed":
+            owner.set_password("another battery staple")
+            await owner.asave()
+        else:
+            await User.objects.filter(pk=owner.pk).aupdate(is_active=False)
+        closing = await watcher.socket.receive_output(5)
+        assert closing == {"type": "websocket.close", "code": 4003, "reason": "The login has ended"}
+        await watcher.socket.wait(5)
+        await sync_to_async(services.stop_run)(run.pk)
+        assert await watcher.is_quiet()
+        # Who is still logged in stays.
+        assert (await other.ask("heartbeat"))["data"] == "pong"

@@ -41,3 +41,10 @@ class UserSerializer(serializers.ModelSerializer[User]):
     class Meta:
         model = User
         fields = ["id", "email", "email_verified", "name", "role", "timezone", "created_at", "updated_at"]
+
+
+class TicketSerializer(serializers.Serializer[Any]):
+    """What opens one socket or stream."""
+
+    ticket = serializers.CharField()
+    expires_in = serializers.IntegerField(help_text="Seconds in which it must be used.")

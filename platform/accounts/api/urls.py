@@ -8,6 +8,7 @@ urlpatterns = [
     path("auth/token", views.LoginView.as_view()),
     path("auth/token/refresh", views.RefreshView.as_view()),
     path("auth/logout", views.LogoutView.as_view()),
+    path("auth/ticket", views.TicketView.as_view()),
     path("auth/register", views_passwords.RegisterView.as_view()),
     path("auth/verify", views_passwords.VerifyView.as_view()),
     path("auth/password", views_passwords.PasswordView.as_view()),

@@ -8,17 +8,19 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import services
+from accounts import services, tickets
 from accounts.api.authentication import Acting, TokenAuthentication
 from accounts.api.serializers import (
     LoginSerializer,
     LogoutSerializer,
     RefreshSerializer,
+    TicketSerializer,
     TokensSerializer,
     UserSerializer,
 )
 from accounts.errors import NotAuthenticated
 from accounts.models import User
+from accounts.services import Session
 from core.api import error_responses
 
 
@@ -90,6 +92,22 @@ class LogoutView(APIView):
                 raise NotAuthenticated
             services.log_out(found[1])
         return Response(status=204)
+
+
+class TicketView(APIView):
+    """Where tickets come from."""
+
+    @extend_schema(
+        tags=["auth"],
+        operation_id="get_ticket",
+        summary="Get a ticket for a socket or stream",
+        request=None,
+        responses={200: TicketSerializer, **error_responses(401)},
+    )
+    def post(self, request: Request) -> Response:
+        """Return what opens one WebSocket or event stream in place of the token, once and within 30 seconds."""
+        ticket = tickets.issue(cast(User, request.user), cast(Session, request.auth))
+        return Response({"ticket": ticket, "expires_in": tickets.TICKET_SECONDS})
 
 
 class UserView(APIView):
