@@ -315,8 +315,11 @@ def node_result(
 
 
 def _nodes(run: GraphExecution, page: int, page_size: int) -> list[Wire]:
-    rows = rows_of(_NODES, {"user": run.user_id, "run": run.pk, "limit": page_size, "offset": (page - 1) * page_size})
-    given = rows_of(_OUTPUTS_OF_NODES, {"user": run.user_id, "run": run.pk, "ids": [row[0] for row in rows]})
+    of_run = {"user": run.user_id, "run": run.pk}
+    rows = fetch_prepared(_NODES, {**of_run, "limit": page_size, "offset": (page - 1) * page_size})
+    if not rows:
+        return []
+    given = fetch_prepared(_OUTPUTS_OF_NODES, {**of_run, "ids": [row[0] for row in rows]})
     references = {row[0]: json.loads(row[8]) for row in rows if row[8] is not None}
     named = [blob for of_node in references.values() for blob in of_node.values()]
     large = blobs.values_of(run.user_id, [*named, *(row[3] for row in given)])

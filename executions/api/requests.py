@@ -14,6 +14,7 @@ from accounts.models import User
 from core.api import Problem, RequestInvalid
 from executions.errors import NoSuchRun
 from executions.models import GraphExecution
+from executions.shown_runs import whole_run
 
 # With what is put before and behind it, it must fit the column.
 LONGEST_KEY = 190
@@ -44,9 +45,8 @@ def user_of(request: Request) -> User:
 
 def own_run(request: Request, run_id: UUID, graph_id: UUID | None = None) -> GraphExecution:
     """A run of whoever asks, of that graph if one is named; raises `NoSuchRun`."""
-    runs = GraphExecution.objects.visible_to(user_of(request)).filter(pk=run_id)
-    run = (runs if graph_id is None else runs.filter(graph=graph_id)).first()
-    if run is None:
+    run = whole_run(user_of(request).pk, run_id)
+    if run is None or graph_id not in (None, run.graph_id):
         raise NoSuchRun(run_id=str(run_id))
     return run
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import IO, Any, ClassVar, TypeVar
 
+import orjson
 import pydantic
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
@@ -11,8 +12,10 @@ from django.http import Http404, HttpRequest, JsonResponse
 from drf_spectacular.utils import OpenApiResponse
 from rest_framework import exceptions, serializers
 from rest_framework.parsers import BaseParser
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.utils.encoders import JSONEncoder
 
 from core import strict_json
 from core.errors import DomainError, Unavailable
@@ -24,6 +27,7 @@ MAX_BODY_BYTES = 10 * 1024 * 1024
 AnySchema = TypeVar("AnySchema", bound=pydantic.BaseModel)
 Problem = dict[str, Any]
 
+_ENCODER = JSONEncoder()
 _CRASHED = "Something went wrong here; it has been logged."
 
 
@@ -139,6 +143,21 @@ def _problems_of_schema(error: pydantic.ValidationError) -> list[Problem]:
 
 
 # --- Requests in ------------------------------------------------------------------------------------------------
+
+
+class QuickJSONRenderer(JSONRenderer):
+    """Writes the JSON that REST framework's own would write, a few times as fast."""
+
+    def render(
+        self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
+    ) -> bytes:
+        """The answer as JSON; what needs another encoder, such as an integer of 20 digits, gets it."""
+        if data is None:
+            return b""
+        try:
+            return orjson.dumps(data, default=_ENCODER.default, option=orjson.OPT_PASSTHROUGH_DATETIME)
+        except TypeError:
+            return bytes(super().render(data, accepted_media_type, renderer_context))
 
 
 class StrictJSONParser(BaseParser):

@@ -58,12 +58,15 @@ class Paging:
         return cls(page, page_size)
 
     def cut(self, rows: QuerySet[AnyModel]) -> tuple[list[AnyModel], Pagination]:
-        """The rows of this page and the pagination object, in two queries; `rows` must have a total order.
+        """The rows of this page and the pagination object; `rows` must have a total order.
 
         A page after the last is empty.
         """
         start = (self.page - 1) * self.page_size
-        return list(rows[start : start + self.page_size]), _pagination(bounded_count(rows), self.page, self.page_size)
+        page = list(rows[start : start + self.page_size])
+        ends_here = len(page) < self.page_size and (page or start == 0)
+        total = start + len(page) if ends_here else bounded_count(rows)
+        return page, _pagination(total, self.page, self.page_size)
 
     def cut_list(self, items: Sequence[Item]) -> tuple[Sequence[Item], Pagination]:
         """The same of things that are no rows."""
@@ -132,7 +135,7 @@ class CursorPaging:
         return cls(after.page if after else page, page_size, after)
 
     def cut(self, rows: QuerySet[AnyModel]) -> tuple[list[AnyModel], Pagination]:
-        """The rows of this page, newest first, and the pagination object, in two queries.
+        """The rows of this page, newest first, and the pagination object.
 
         The rows are ordered by `created_at` and a key that is a UUID. A page after the last is empty.
         """
@@ -147,7 +150,8 @@ class CursorPaging:
         page: list[Any] = found[: self.page_size]
         is_last = len(found) <= self.page_size
         next_cursor = None if is_last else Place(self.page + 1, page[-1].created_at, page[-1].pk).text()
-        total = bounded_count(ordered)
+        # The first page says itself how long a list is that ends on it.
+        total = len(page) if is_last and self.after is None and self.page == 1 else bounded_count(ordered)
         return page, {**_pagination(total, self.page, self.page_size), "next_cursor": next_cursor}
 
 

@@ -29,5 +29,7 @@ def fetch_prepared(statement: str, parameters: Mapping[str, Any]) -> list[tuple[
     """
     connection.ensure_connection()
     connection.validate_no_broken_transaction()
+    if connection.queries_logged:
+        connection.queries_log.append({"sql": statement, "time": ""})
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
         return cursor.execute(statement, parameters, prepare=True).fetchall()

@@ -5,11 +5,14 @@ import hmac
 import json
 import time
 from base64 import urlsafe_b64encode
+from datetime import timedelta
 from typing import Any
 
 import jwt
 import pytest
+import time_machine
 from django.conf import settings as django_settings
+from django.utils import timezone
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
@@ -222,3 +225,15 @@ def test_a_key_that_does_not_fit_signs_nothing(settings: Settings, algorithm: st
     settings.JWT_ALGORITHM, settings.JWT_SIGNING_KEY = algorithm, key
     with pytest.raises(tokens.KeyUnusable, match=problem):
         tokens.sign(Kind.ACCESS, "x", 60)
+
+
+def test_a_token_that_was_good_before_is_refused_once_it_has_expired(anonymous: APIClient) -> None:
+    user = make.a_user()
+    access = services.issue_tokens(user).access
+    anonymous.credentials(HTTP_AUTHORIZATION=f"Bearer {access}")
+    assert [anonymous.post("/api/auth/user").status_code for _ in range(2)] == [200, 200]
+    with time_machine.travel(timezone.now() + timedelta(seconds=services.ACCESS_SECONDS + 9)):
+        assert anonymous.post("/api/auth/user").status_code == 200
+    with time_machine.travel(timezone.now() + timedelta(seconds=services.ACCESS_SECONDS + 11)):
+        answer = anonymous.post("/api/auth/user")
+    assert (answer.status_code, answer.json()["code"]) == (401, "token_refused")

@@ -1,23 +1,32 @@
 """What every endpoint has in common."""
 
+import json
 import logging
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.management import call_command
 from django.db import OperationalError
 from django.test import Client
 from django.urls import path
+from django.utils.translation import gettext_lazy
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.exceptions import NotFound, PermissionDenied, Throttled
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.test import APIClient
 from rest_framework.views import APIView
 
+from accounts.models import ApiKeyPermission
 from config import urls
+from core.api import QuickJSONRenderer
 from core.errors import Conflict, DomainError, Invalid, Refused, Unavailable
 
 FAILURES: dict[str, Exception] = {
@@ -209,3 +218,21 @@ class TestTheSchema:
         assert "swagger-ui-bundle.js" in page
         assert "https://" not in page
         assert anonymous.get("/")["Location"] == "/api/docs/"
+
+
+# --- JSON out ---------------------------------------------------------------------------------------------------
+
+
+def test_answers_are_written_as_rest_framework_writes_them() -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    values: list[Any] = [
+        {"id": UUID(int=7), "text": "ü\u2028", "none": None, "float": 1.5, "nested": [{"a": (1, 2)}]},
+        {"utc": moment, "zone": moment.astimezone(ZoneInfo("Asia/Tokyo")), "day": moment.date(), "span": timedelta(1)},
+        {"amount": Decimal("1.50"), "lazy": gettext_lazy("yes"), "choice": ApiKeyPermission.IDENTITY},
+        {1: "keys that are no texts"},
+        {"wide": 10**30},
+        [],
+    ]
+    for value in values:
+        assert json.loads(QuickJSONRenderer().render(value)) == json.loads(JSONRenderer().render(value))
+    assert QuickJSONRenderer().render(None) == b""

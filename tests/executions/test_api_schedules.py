@@ -184,7 +184,7 @@ def test_a_list_costs_the_same_however_long_it_is(api: APIClient, address: str):
         with CaptureQueriesContext(connection) as queries:
             assert api.get("/api/schedules").status_code == 200
         counts.append(len(queries))
-    assert counts == [2, 2]
+    assert counts == [1, 1]
 
 
 def test_a_schedule_is_changed_where_the_body_says_so(api: APIClient, address: str, made: dict[str, Any]):
