@@ -19,4 +19,4 @@ WORKDIR /app
 USER taskloom
 RUN python manage.py collectstatic --noinput && rm -f /var/lib/taskloom/secrets.json
 EXPOSE 8000
-CMD ["uvicorn", "config.asgi:application", "--host", "0.0.0.0", "--port", "8000", "--lifespan", "off", "--timeout-graceful-shutdown", "5"]
+CMD ["uvicorn", "config.asgi:application", "--host", "0.0.0.0", "--port", "8000", "--lifespan", "off", "--no-proxy-headers", "--no-server-header", "--timeout-graceful-shutdown", "5"]

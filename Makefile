@@ -26,7 +26,8 @@ check: .venv/.installed ## Everything that CI checks besides tests: style, types
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports
 	$(PYTHON) -m tests.services manage.py makemigrations --check --dry-run
-	DJANGO_HTTPS=true $(PYTHON) -m tests.services manage.py check --deploy --fail-level WARNING
+	DJANGO_HTTPS=true TASKLOOM_PROXIES=1 TASKLOOM_FRONTEND_URL=https://taskloom.example.com EMAIL_URL=smtp://localhost:25 \
+		$(PYTHON) -m tests.services manage.py check --deploy --fail-level WARNING
 	$(PYTHON) -m tests.services manage.py spectacular --fail-on-warn --validate --file .venv/openapi.yaml
 
 format: .venv/.installed ## Bring the code into its style

@@ -3,17 +3,16 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from channels.db import database_sync_to_async
-from django.conf import settings
 from django.db import Error as DatabaseError
-from django.http.request import validate_host
 
 from accounts import services, tickets
 from accounts.errors import IdentityProviderUnavailable, TokenRefused, TokenWithoutSubject
 from accounts.open_sessions import while_it_lasts
 from accounts.services import Session
+from core.origins import may_connect
 from core.sockets import TRY_AGAIN_LATER, Message, Receive, Scope, Send, accept_and_close
 
 NO_TOKEN = 4001
@@ -31,7 +30,7 @@ class TokenAuth:
     A one-time ticket comes as the second of the subprotocols `ticket, <ticket>` or as `?ticket=`, an access token as
     the second of `bearer, <token>` or as `?token=`. A socket without a good one is accepted and closed with 4001
     (nothing), 4002 (the token names nobody) or 4003 (refused, or over in the meantime). A page of another site is
-    refused in the handshake; programs that are no browsers send no Origin and pass.
+    refused in the handshake unless the settings list the site; programs that are no browsers send no Origin and pass.
     """
 
     def __init__(self, inner: Application) -> None:
@@ -104,18 +103,9 @@ def _session_of(ticket: str, token: str) -> Session:
 
 
 def _is_own_origin(scope: Scope) -> bool:
-    """Whether the page is of one of the hosts that this site answers to, or of its front end."""
+    """Whether the page is of this site, or of one that may use it."""
     origin = _header(scope, b"origin")
-    if origin is None or origin == _origin_of(settings.FRONTEND_URL):
-        return True
-    host = urlsplit(origin).hostname
-    return host is not None and validate_host(f"[{host}]" if ":" in host else host, settings.ALLOWED_HOSTS)
-
-
-def _origin_of(url: str) -> str:
-    """As browsers send it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower()
+    return origin is None or may_connect(origin)
 
 
 def _offered(scope: Scope, protocol: str, parameter: str) -> str:

@@ -10,4 +10,4 @@ class WiringConfig(AppConfig):
 
     def ready(self) -> None:
         """Load the checks, which register themselves."""
-        from config import system_checks  # noqa: F401
+        from config import deploy_checks, system_checks  # noqa: F401

@@ -13,15 +13,19 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
 from accounts.sockets import TokenAuth  # noqa: E402  the apps are loaded by the line above
 from core.asgi import ThreadedHandler  # noqa: E402
-from core.logs import WithoutTokens  # noqa: E402
+from core.door import Door  # noqa: E402
+from core.logs import WithoutTokens, write_like_the_rest  # noqa: E402
 from executions.routing import websocket_urlpatterns  # noqa: E402
 
-for _name in ("uvicorn.error", "uvicorn.access"):
+for _name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
     logging.getLogger(_name).addFilter(WithoutTokens())
+    write_like_the_rest(_name)
 
 # WhiteNoise reads the few small static files that it serves in one go; Django would have them read in pieces.
 warnings.filterwarnings("ignore", "StreamingHttpResponse must consume synchronous iterators")
 
-application = ProtocolTypeRouter(
-    {"http": ThreadedHandler(), "websocket": TokenAuth(URLRouter(websocket_urlpatterns))},
+application = Door(
+    ProtocolTypeRouter(
+        {"http": ThreadedHandler(), "websocket": TokenAuth(URLRouter(websocket_urlpatterns))},
+    )
 )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from drf_spectacular.generators import SchemaGenerator
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -29,8 +29,8 @@ def _schema() -> dict[str, Any]:
     return dict(generator().get_schema(public=True))
 
 
-class DocsView(SpectacularSwaggerView):
-    """Swagger UI, from files of our own."""
+class DocsView(SpectacularSwaggerSplitView):
+    """Swagger UI, from files of our own and with its script apart from the page."""
 
     authentication_classes = ()
     url_name = "schema"

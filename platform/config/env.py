@@ -48,9 +48,11 @@ VARIABLES = [
     Variable("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", "Host names this site answers to."),
     Variable("DJANGO_CSRF_TRUSTED_ORIGINS", "", "Origins that may post forms, e.g. https://taskloom.example.com."),
     Variable("DJANGO_HTTPS", "false", "True behind a proxy that speaks TLS: redirects, secure cookies, HSTS."),
+    Variable("TASKLOOM_CORS_ORIGINS", "", "Whose pages may use the API: https://a.example.com or regex:https://…."),
     Variable("TASKLOOM_PROXIES", "0", "How many proxies in front append to X-Forwarded-For. 0: it is not believed."),
     Variable("TASKLOOM_RATES", "", "Other limits of requests, e.g. starts=100/m,uploads=off. See docs/security.md."),
     Variable("DJANGO_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR."),
+    Variable("TASKLOOM_LOG_FORMAT", "line", "line, or json: one object per line."),
     Variable("TASKLOOM_DB_POOL_SIZE", "8", "Database connections that one process may hold."),
     Variable("TASKLOOM_ENGINE_RUNS", "64", "Runs that one worker process drives at once."),
     Variable("TASKLOOM_RUNS_PER_USER", "256", "Runs of one user that are under way at once; more stay queued."),
@@ -103,6 +105,14 @@ def choice(name: str, allowed: Collection[str]) -> str:
 def names(name: str) -> list[str]:
     """The variable as a list of texts separated by commas."""
     return [item.strip() for item in text(name).split(",") if item.strip()]
+
+
+def origins(name: str) -> tuple[list[str], list[str]]:
+    """The variable as origins and as patterns for origins, each of which must fit the whole of one."""
+    entries = names(name)
+    patterns = [entry.removeprefix("regex:") for entry in entries if entry.startswith("regex:")]
+    exact = [entry.rstrip("/") for entry in entries if not entry.startswith("regex:")]
+    return exact, [rf"\A(?:{pattern})\Z" for pattern in patterns]
 
 
 def rates(name: str, defaults: Mapping[str, str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """One settings file: what differs between places is an environment variable (see env.py)."""
 
+from corsheaders.defaults import default_headers
 from kombu import Queue
 
 from config import env
@@ -27,6 +28,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "channels",
+    "corsheaders",
     "django_celery_beat",
     "rest_framework",
     "drf_spectacular",
@@ -52,6 +54,8 @@ ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
 MIDDLEWARE = [
     "core.middleware.response_headers",
+    "corsheaders.middleware.CorsMiddleware",
+    "core.middleware.Packing",
     "core.middleware.announced_length",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -64,6 +68,33 @@ MIDDLEWARE = [
 ]
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "strict-origin-when-cross-origin"
+# Which sites' pages may use the interface. The admin site works with cookies, and no other site may read its pages.
+CORS_ALLOWED_ORIGINS, CORS_ALLOWED_ORIGIN_REGEXES = env.origins("TASKLOOM_CORS_ORIGINS")
+CORS_URLS_REGEX = r"^/(api/|external-api/|health$)"
+CORS_ALLOW_CREDENTIALS = True
+CORS_ALLOW_HEADERS = [
+    *default_headers,
+    "idempotency-key",
+    "if-match",
+    "if-none-match",
+    "last-event-id",
+    "x-act-as-user-id",
+    "x-api-key",
+    "x-request-id",
+]
+CORS_EXPOSE_HEADERS = [
+    "etag",
+    "ratelimit-limit",
+    "ratelimit-remaining",
+    "ratelimit-reset",
+    "retry-after",
+    "x-current-page",
+    "x-next-cursor",
+    "x-page-size",
+    "x-request-id",
+    "x-total-items",
+    "x-total-pages",
+]
 PROXIES = env.number("TASKLOOM_PROXIES")
 # The proxy in front ends TLS and says so in this header, which it must set itself on every request.
 HTTPS = env.flag("DJANGO_HTTPS")
@@ -93,6 +124,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = TASKLOOM_HOME / "static"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
@@ -268,8 +300,18 @@ DEMO_PASSWORD = env.text("TASKLOOM_DEMO_PASSWORD")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"request_id": {"()": "core.logs.WithRequestId"}},
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"},
+        "json": {"()": "core.logs.JsonLines"},
+    },
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "filters": ["request_id"],
+            "formatter": env.choice("TASKLOOM_LOG_FORMAT", ["line", "json"]),
+        },
+    },
     "root": {"handlers": ["stderr"], "level": env.text("DJANGO_LOG_LEVEL")},
     "loggers": {
         # At INFO it writes every URL that is fetched, and a URL may hold a secret.

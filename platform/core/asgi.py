@@ -12,9 +12,12 @@ from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.signals import request_started
 from django.db import close_old_connections
-from django.http import FileResponse
+from django.http import FileResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
+
+from core.api import envelope
+from core.headers import dress
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -74,6 +77,14 @@ class ThreadedHandler(ASGIHandler):
             # Its content stays.
             response.close()
         return cast(HttpResponseBase, response)
+
+    def create_request(self, scope: Mapping[str, Any], body_file: IO[bytes]) -> tuple[Any, Any]:
+        """The request, or the answer to one that is none."""
+        request, refusal = super().create_request(scope, body_file)
+        if refusal is not None:
+            problem = envelope("bad_request", "The request is not acceptable.")
+            refusal = dress(scope["path"], JsonResponse(problem, status=refusal.status_code))
+        return request, refusal
 
     async def _stream(self, response: HttpResponseBase, receive: Receive, send: Send) -> None:
         """Send a response that is made on the way, until it ends, or its client leaves or takes nothing for long."""

@@ -22,6 +22,7 @@ from kombu.exceptions import OperationalError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from core import request_ids
 from core.errors import Unavailable
 
 # A request must not wait for a broker that is away.
@@ -59,7 +60,13 @@ def publish(tasks: Iterable[Task], hints: Iterable[Hint] = ()) -> None:
         for task in tasks:
             names.add(task.name)
             if broker is None:
-                current_app.send_task(task.name, kwargs=dict(task.arguments), queue=task.queue, ignore_result=True)
+                current_app.send_task(
+                    task.name,
+                    kwargs=dict(task.arguments),
+                    queue=task.queue,
+                    ignore_result=True,
+                    headers=request_ids.task_headers(),
+                )
             else:
                 commands.setdefault(broker, []).append(("LPUSH", task.queue, message(task)))
         for hint in hints:
@@ -92,6 +99,7 @@ def message(task: Task) -> bytes:
                 "expires": None,
                 "timelimit": [None, None],
                 "ignore_result": True,
+                **request_ids.task_headers(),
             },
             "properties": {
                 "correlation_id": task_id,

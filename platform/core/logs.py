@@ -1,9 +1,13 @@
-"""What is kept out of logs."""
+"""What is in logs, and what is kept out of them."""
 
+import json
 import logging
 import re
+from datetime import UTC, datetime
 
 from redis.exceptions import RedisError
+
+from core import request_ids
 
 _TOKEN = re.compile(r"([?&](?:token|ticket)=)[^&\s\"]+")
 
@@ -27,3 +31,38 @@ class OutagesInOneLine(logging.Filter):
         if isinstance(error, (RedisError, OSError)):
             record.msg, record.args, record.exc_info = f"{record.getMessage()} {error}", (), None
         return True
+
+
+class WithRequestId(logging.Filter):
+    """Gives every record the id of the request that it belongs to as `request_id`, `-` outside of one."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass."""
+        record.request_id = request_ids.current() or "-"
+        return True
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per line, for whatever collects logs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as `time`, `level`, `logger`, `message`, `request_id`, and `traceback` if there is one."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "request_id": getattr(record, "request_id", "-"),
+            "process": record.process,
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def write_like_the_rest(name: str) -> None:
+    """Have the lines of a logger that a server has set up for itself look like all others, with the request's id."""
+    (ours,) = [handler for handler in logging.getLogger().handlers if handler.get_name() == "stderr"]
+    for handler in logging.getLogger(name).handlers:
+        handler.setFormatter(ours.formatter)
+        handler.addFilter(WithRequestId())

@@ -2,32 +2,28 @@
 
 from collections.abc import Callable
 
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
 
 from core.api import envelope
+from core.headers import dress
 from core.throttles import limit_headers
 
-# What may be kept by a browser: the same for everybody, or nobody's.
-CACHEABLE = (
-    "/static/",
-    "/api/blocks",
-    "/api/docs/",
-    "/api/schema/",
-    "/health",
-    "/robots.txt",
-    "/favicon.ico",
-)
-_NOT_STORED = "no-store, no-cache, must-revalidate, private"
+# Below, packing takes longer than sending.
+_WORTH_PACKING = 50 * 1024
+# A page that a browser opens with its cookies tells an eavesdropper by its packed size how much of it was guessed. Here
+# a request shows who it is from by a header that no other site can make a browser send.
+_PACKED = ("/api/", "/external-api/")
 
 Answer = Callable[[HttpRequest], HttpResponseBase]
 
 
 def response_headers(get_response: Answer) -> Answer:
-    """Keep answers out of caches unless their path is listed, and shared runs out of search engines; tell limits."""
+    """Give every answer its headers, and tell how its limit stands."""
 
     def answer(request: HttpRequest) -> HttpResponseBase:
-        response = _with_headers(request.path, get_response(request))
+        response = dress(request.path, get_response(request))
         for name, value in limit_headers(request).items():
             response.headers[name] = value
         return response
@@ -44,19 +40,19 @@ def announced_length(get_response: Answer) -> Answer:
     return answer
 
 
+class Packing(GZipMiddleware):
+    """Packs large answers of the interface with gzip for who accepts it; what streams goes out as it comes."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """The answer, packed where that is safe and worth it."""
+        is_large = isinstance(response, HttpResponse) and len(response.content) >= _WORTH_PACKING
+        if is_large and request.path.startswith(_PACKED):
+            return super().process_response(request, response)
+        return response
+
+
 def _refusal(request: HttpRequest) -> JsonResponse | None:
     if "Transfer-Encoding" not in request.headers or request.headers.get("Content-Length"):
         return None
     hint = "Send the Content-Length header instead of Transfer-Encoding: chunked."
     return JsonResponse(envelope("length_required", "The body does not say how long it is.", hint), status=411)
-
-
-def _with_headers(path: str, response: HttpResponseBase) -> HttpResponseBase:
-    response.headers.setdefault("X-XSS-Protection", "1; mode=block")
-    if not path.startswith(CACHEABLE):
-        response.headers["Cache-Control"] = _NOT_STORED
-        response.headers["Pragma"] = "no-cache"
-        response.headers["Expires"] = "0"
-    if "/public/shared" in path:
-        response.headers["X-Robots-Tag"] = "noindex, nofollow"
-    return response

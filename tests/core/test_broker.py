@@ -3,15 +3,18 @@
 import asyncio
 import base64
 import json
+from contextvars import copy_context
 from typing import Any
 
 import pytest
 import redis
 from asgiref.sync import sync_to_async
 from celery import current_app
+from celery.worker.request import Request
 from channels.layers import get_channel_layer
 from pytest_django import Settings
 
+from core import request_ids
 from core.broker import BrokerUnavailable, Hint, Task, message, publish
 
 ARGUMENTS = {"run_ids": ["one", "two"]}
@@ -78,3 +81,30 @@ def test_tasks_and_hints_leave_in_one_round_trip(broker: redis.Redis):
     assert (after[0] - commands[0], after[1] - commands[1]) == (5 + 2, 1 + 2)
     assert broker.llen("probe") == 3
     broker.delete("probe")
+
+
+def test_a_task_runs_under_the_id_of_the_request_that_caused_it_and_the_next_does_not(broker: redis.Redis):
+    seen: list[str] = []
+    app: Any = current_app
+
+    def probe(run_ids: list[str]) -> None:
+        seen.append(request_ids.current())
+
+    app.task(name="probe.task")(probe)
+
+    def request() -> None:
+        request_ids.begin("the-request")
+        publish([TASK])
+
+    try:
+        copy_context().run(request)
+        publish([TASK])
+        with app.connection_for_read() as connection, connection.SimpleQueue("probe") as queue:
+            for _ in range(2):
+                Request(queue.get(timeout=2), app=app).execute()
+    finally:
+        app.tasks.unregister("probe.task")
+        broker.delete("probe")
+
+    assert seen == ["the-request", ""]
+    assert request_ids.current() == ""

@@ -66,7 +66,16 @@ class Child:
 def web(*, host: str, port: int, logs: Path) -> Child:
     """The server of REST and WebSockets."""
     command = _module("uvicorn", "config.asgi:application", "--host", host, "--port", str(port), "--lifespan", "off")
-    options = ["--no-access-log", "--timeout-graceful-shutdown", "5", "--ws-max-size", str(1024 * 1024)]
+    # Who is behind a proxy is found out by TASKLOOM_PROXIES alone.
+    options = [
+        "--no-proxy-headers",
+        "--no-server-header",
+        "--no-access-log",
+        "--timeout-graceful-shutdown",
+        "5",
+        "--ws-max-size",
+        str(1024 * 1024),
+    ]
     # Compressed, an event takes twice as long to send: each socket compresses it anew, with memory of its own.
     options += ["--ws-per-message-deflate", "false"]
     return Child("web", [*command, *options], logs / "web.log")
