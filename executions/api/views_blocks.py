@@ -25,6 +25,8 @@ EXECUTE_BLOCK: dict[str, Any] = {
 class ExecuteBlockView(APIView):
     """A block by itself."""
 
+    throttle_scope = "starts"
+
     @extend_schema(
         tags=["blocks"],
         operation_id="execute_block",

@@ -92,6 +92,7 @@ class ExecuteView(ExternalView):
 class ExecuteBlockView(ExternalView):
     """A block by itself."""
 
+    throttle_scope = "starts"
     needs = ApiKeyPermission.EXECUTE_BLOCK
 
     @extend_schema(
