@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format openapi bench crash chaos soak clean
+.PHONY: help install run test check format openapi bench crash chaos drill soak clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -45,6 +45,9 @@ crash: .venv/.installed ## End, halt and cut off workers at every named moment, 
 
 chaos: .venv/.installed ## Let everything fail at random for three minutes; ARGS="--seconds 60 --seeds 3 --seed 1"
 	@exec $(PYTHON) -m tests.chaos $(ARGS)
+
+drill: .venv/.installed ## Follow 100 runs by 220 watchers while the web server is killed five times and Valkey restarted
+	@exec $(PYTHON) -m tests.drill $(ARGS)
 
 soak: .venv/.installed ## Chaos with new seeds for half an hour, then thousands of random graphs and schedules
 	$(PYTHON) -m tests.chaos --seconds 600 --seed $$(date +%s) $(ARGS)

@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,13 @@ import httpx2
 import pytest
 from asgiref.sync import sync_to_async
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
 
 from accounts.models import User
+from config.embedded.folders import make_private
+from config.embedded.paths import redis_url, socket_folder
+from config.embedded.valkey import Valkey
 from tests.drawing import Drawn, draw
+from tests.drill.drill import Plan, play
 from tests.make import PASSWORD
 from tests.workers import ROOT, environment, worker
 
@@ -32,8 +36,9 @@ Event = dict[str, Any]
 class Server:
     """A web server of our own on a free port."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, settings: Mapping[str, str]) -> None:
         self._log = log
+        self._settings = settings
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -44,7 +49,11 @@ class Server:
         command = [sys.executable, "-m", "uvicorn", "config.asgi:application", "--port", str(self.port)]
         with self._log.open("ab") as output:
             self.process = subprocess.Popen(
-                [*command, "--lifespan", "off"], cwd=ROOT, env=environment(), stdout=output, stderr=output
+                [*command, "--lifespan", "off"],
+                cwd=ROOT,
+                env=environment(**self._settings),
+                stdout=output,
+                stderr=output,
             )
 
     def end(self, by: signal.Signals) -> None:
@@ -52,6 +61,10 @@ class Server:
         assert self.process is not None
         self.process.send_signal(by)
         self.process.wait(20)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.end(signal.SIGKILL)
 
     async def until_up(self) -> None:
         """Wait until it answers."""
@@ -66,14 +79,26 @@ class Server:
 
 
 @contextmanager
-def a_server(log: Path) -> Iterator[Server]:
+def a_server(log: Path, **settings: str) -> Iterator[Server]:
     """A web server until the block ends."""
-    server = Server(log)
+    server = Server(log, settings)
     server.start()
     try:
         yield server
     finally:
         server.end(signal.SIGTERM)
+
+
+@contextmanager
+def own_valkey(home: Path) -> Iterator[Valkey]:
+    """A Valkey that nobody else needs, until the block ends."""
+    make_private(socket_folder(home), owner=os.geteuid())
+    valkey = Valkey(home, durable=False)
+    valkey.start()
+    try:
+        yield valkey
+    finally:
+        valkey.stop()
 
 
 @asynccontextmanager
@@ -105,14 +130,6 @@ async def collect(address: str, run_id: str, events: list[Event], most: int) -> 
     return False
 
 
-async def killed_after(events: list[Event], count: int, server: Server) -> None:
-    """Kill the server outright once so many events have come."""
-    while len(events) < count:
-        await asyncio.sleep(0.005)
-    assert server.process is not None
-    server.process.kill()
-
-
 async def drawn(owner: User, log: Path) -> Drawn:
     """Nodes in a line, every second one taking a moment outside."""
     nodes: dict[str, Any] = {}
@@ -142,25 +159,27 @@ async def test_a_watcher_who_is_cut_off_again_and_again_misses_nothing(owner: Us
     assert said == {node["node_exec_id"]: node["output_data"] for node in finished["node_executions"]}
 
 
-async def test_a_watcher_outlives_the_server(owner: User, tmp_path: Path) -> None:
-    with worker(tmp_path / "worker.log"), a_server(tmp_path / "web.log") as server:
-        await server.until_up()
-        graph = await drawn(owner, tmp_path / "turns")
-        async with logged_in(server, owner) as (client, address):
-            started = (await client.post(f"/api/graphs/{graph.id}/execute/1", json={"inputs": {}})).json()
-            events: list[Event] = []
-            assert not await collect(address, started["id"], events, most=10)
-            with pytest.raises(ConnectionClosed):
-                await asyncio.gather(
-                    collect(address, started["id"], events, most=10_000),
-                    killed_after(events, 20, server),
-                )
-            server.end(signal.SIGKILL)
-            server.start()
+async def test_nobody_misses_anything_though_the_server_is_killed_and_redis_forgets(
+    owner: User, tmp_path: Path
+) -> None:
+    graph = await sync_to_async(draw)(owner, {"a": ("CountdownTimer", {"seconds": 0.4, "repeat": 16})})
+    plan = Plan(runs=5, sockets=10, streams=3, kills=1, calm=0.5)
+    with own_valkey(tmp_path / "valkey") as valkey:
+        redis = {"REDIS_URL": redis_url(tmp_path / "valkey")}
+
+        def restart() -> None:
+            valkey.stop()
+            valkey.start()
+
+        with worker(tmp_path / "worker.log", **redis), a_server(tmp_path / "web.log", **redis) as server:
             await server.until_up()
-            assert await collect(address, started["id"], events, most=10_000)
-    assert [event["seq"] for event in events] == list(range(1, events[-1]["seq"] + 1))
-    assert events[-1]["status"] == "COMPLETED"
+            outcome = await play(plan, server, restart, email=owner.email, password=PASSWORD, graph_id=graph.id)
+    assert outcome.is_right, outcome
+    # Runs that begin, wait and give something sixteen times, and end, for each who watches.
+    assert outcome.received == outcome.events // plan.runs * 13
+    assert outcome.events >= plan.runs * 16
+    # Not only the lookout noticed that something happened.
+    assert outcome.heard_again < 10
 
 
 async def test_the_same_key_over_the_network_starts_one_run(owner: User, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Watchers of runs while the web server is killed and Valkey forgets everything: they miss nothing."""
