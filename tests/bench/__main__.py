@@ -16,7 +16,7 @@ from tests.bench.figures import WIDTH, Section
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEED = ("W1", "W2", "W3", "W4", "W5a", "W5b")
-OTHERS = ("effects", "io", "sockets", "memory")
+OTHERS = ("effects", "io", "requests", "sockets", "memory")
 GROWTH = "growth"
 
 
@@ -81,12 +81,13 @@ def _set_up(home: Path) -> None:
 
 
 def _measure(options: argparse.Namespace) -> None:
-    from tests.bench import effects, growth, memory, sockets, speed
+    from tests.bench import effects, growth, memory, requests, sockets, speed
 
     rounds, codes = options.rounds, _codes(options)
     groups: list[tuple[set[str], Callable[[], Section]]] = [
         (set(SPEED), lambda: speed.measure(rounds, codes)),
         ({"effects", "io"}, lambda: effects.measure(rounds, codes)),
+        ({"requests"}, lambda: requests.measure(rounds)),
         ({"sockets"}, lambda: sockets.measure()),
         ({"memory"}, lambda: memory.measure()),
         ({GROWTH}, lambda: growth.measure()),

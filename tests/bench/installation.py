@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from django.conf import settings
 
@@ -46,7 +47,7 @@ def running(*, workers: int = 2, web: bool = True) -> Iterator[Installation]:
     installation = Installation()
     everything: list[Child] = []
     if web:
-        installation.port = _free_port()
+        installation.port = a_free_port()
         installation._web = children.web(host=HOST, port=installation.port, logs=logs)
         everything.append(installation._web)
     if workers:
@@ -55,8 +56,8 @@ def running(*, workers: int = 2, web: bool = True) -> Iterator[Installation]:
     try:
         for child in everything:
             child.start()
-        if web:
-            _wait_until_up(installation)
+        if installation._web is not None:
+            wait_until_up(installation.port, installation._web.log)
         yield installation
     finally:
         for child in everything:
@@ -70,16 +71,17 @@ def somebody(name: str) -> User:
     return User.objects.create_user(email=f"{name}@example.com", password=PASSWORD)
 
 
-def _wait_until_up(installation: Installation) -> None:
-    assert installation._web is not None
+def wait_until_up(port: int, log: Path, path: str = "/health") -> None:
+    """Return once the server answers; raises `TimeoutError` with the end of its log."""
     deadline = time.monotonic() + _READY_SECONDS
-    while not Rest(HOST, installation.port).is_up():
+    while not Rest(HOST, port).is_up(path):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"The web server does not answer:\n{processes.last_lines(installation._web.log)}")
+            raise TimeoutError(f"The web server does not answer:\n{processes.last_lines(log)}")
         time.sleep(0.1)
 
 
-def _free_port() -> int:
+def a_free_port() -> int:
+    """A port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

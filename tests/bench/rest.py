@@ -26,10 +26,10 @@ class Rest:
         self.token = ""
         self.host, self.port = host, port
 
-    def is_up(self) -> bool:
+    def is_up(self, path: str = "/health") -> bool:
         """Whether the server answers."""
         try:
-            self.send("GET", "/health")
+            self.send("GET", path)
         except (OSError, Refused):
             return False
         return True

@@ -35,4 +35,7 @@ def test_an_unknown_group_is_refused_with_the_names_of_those_there_are():
     refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert refused.returncode == 2
-    assert "--only knows W1, W2, W3, W4, W5a, W5b, effects, io, sockets, memory, growth, not W9" in refused.stderr
+    assert (
+        "--only knows W1, W2, W3, W4, W5a, W5b, effects, io, requests, sockets, memory, growth, not W9"
+        in refused.stderr
+    )
