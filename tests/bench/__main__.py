@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SPEED = ("W1", "W2", "W3", "W4", "W5a", "W5b")
 OTHERS = ("effects", "io", "requests", "sockets", "memory")
 GROWTH = "growth"
+STREAM = "stream"
+EVERYTHING = (*SPEED, *OTHERS, GROWTH, STREAM)
 
 
 def main() -> None:
@@ -36,22 +38,22 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="how often each workload is measured (default 5)")
-    parser.add_argument("--only", default="", help=f"some of {','.join([*SPEED, *OTHERS, GROWTH])}")
+    parser.add_argument("--only", default="", help=f"some of {','.join(EVERYTHING)}")
     parser.add_argument("--growth", action="store_true", help="also with a million runs in the tables (minutes)")
     parser.add_argument("--all", action="store_true", help="everything there is")
     parser.add_argument("--json", type=Path, help="a file to keep the figures in")
     parser.add_argument("--markdown", type=Path, help="a file to write the tables to, as the docs show them")
     options = parser.parse_args()
-    unknown = set(filter(None, options.only.split(","))) - {*SPEED, *OTHERS, GROWTH}
+    unknown = set(filter(None, options.only.split(","))) - set(EVERYTHING)
     if unknown:
-        parser.error(f"--only knows {', '.join([*SPEED, *OTHERS, GROWTH])}, not {', '.join(sorted(unknown))}")
+        parser.error(f"--only knows {', '.join(EVERYTHING)}, not {', '.join(sorted(unknown))}")
     return options
 
 
 def _codes(options: argparse.Namespace) -> set[str]:
     """What to measure."""
     if options.all:
-        return {*SPEED, *OTHERS, GROWTH}
+        return set(EVERYTHING)
     chosen = set(filter(None, options.only.split(","))) or {*SPEED, *OTHERS}
     return chosen | ({GROWTH} if options.growth else set())
 
@@ -90,6 +92,7 @@ def _measure(options: argparse.Namespace) -> None:
         ({"requests"}, lambda: requests.measure(rounds)),
         ({"sockets"}, lambda: sockets.measure()),
         ({"memory"}, lambda: memory.measure()),
+        ({STREAM}, lambda: memory.measure_stream()),
         ({GROWTH}, lambda: growth.measure()),
     ]
     console = Console(width=WIDTH)

@@ -62,6 +62,17 @@ class Graphs:
             ),
         )
 
+    def stream(self, count: int, pause: float) -> Drawn:
+        """A node that gives `count` values as fast as it may, and one that takes `pause` seconds for each."""
+        return self._once(
+            ("stream", count, pause),
+            lambda: draw(
+                self.user,
+                {"source": ("ProbeThread", {"times": count, "value": 1}), "sink": ("ProbeRead", {"seconds": pause})},
+                ["source.value -> sink.value"],
+            ),
+        )
+
     def countdown(self, seconds: float) -> Drawn:
         """A node that waits without a worker."""
         return self._once(

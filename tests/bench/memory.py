@@ -1,4 +1,4 @@
-"""What a worker keeps: its memory after thousands of runs, and while one run steps through ten thousand items.
+"""What a worker keeps: its memory after thousands of runs, and while a run steps through items or hands on a stream.
 
 Memory is the proportional set size of the worker's process, from /proc: pages shared with others count in part.
 """
@@ -7,18 +7,23 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from executions import services
 from tests.bench.figures import Check, Line, Section
 from tests.bench.installation import running
 from tests.bench.ours import Taskloom
+from tests.drawing import Drawn
 
 WARM_UP = 500
 RUNS = 5000
 BURST = 100
 ITEMS = 10_000
+VALUES = 1_000_000
+SLOW = 0.005
 MB = 1024 * 1024
 # Flat: what is kept of a run would be less than a kilobyte.
 FLAT = 5
 FAN_OUT = 50
+_STREAM_SECONDS = 1800.0
 
 
 def measure() -> Section:
@@ -53,6 +58,21 @@ def measure() -> Section:
     return section
 
 
+def measure_stream() -> Section:
+    """Have one fresh worker hand a million values from a node that is quick to one that is slow."""
+    section = Section("Memory of a worker, and back-pressure")
+    with running(workers=1, web=False) as installation, _Client() as taskloom:
+        (worker,) = installation.workers
+        taskloom.run(taskloom.graphs.stream(1000, SLOW))
+        graph = taskloom.graphs.stream(VALUES, SLOW)
+        before = _proportional(worker)
+        peak = _peak(worker, lambda: _step_through(taskloom, graph)) - before
+    what = f"a stream of {VALUES:,} values into a node that takes {SLOW * 1000:g} ms for each"
+    section.lines.append(Line(what, "before", "MB", [before / MB]))
+    section.lines.append(Line(what, "most, growth", "MB", [peak / MB], [Check(peak / MB, "MB", FLAT)]))
+    return section
+
+
 class _Client(Taskloom):
     def __enter__(self) -> "_Client":
         self.start()
@@ -65,6 +85,14 @@ class _Client(Taskloom):
 def _many(taskloom: Taskloom, runs: int) -> None:
     for _ in range(runs // BURST):
         taskloom.burst(BURST, 5)
+
+
+def _step_through(taskloom: Taskloom, graph: Drawn) -> None:
+    """Run a graph of more activations than a run may have by default."""
+    run = services.start_run(
+        graph.id, graph.version, user_id=taskloom.graphs.user.pk, inputs={}, node_budget=2 * VALUES
+    )
+    taskloom.wait([run.pk], _STREAM_SECONDS)
 
 
 def _proportional(process: int) -> int:

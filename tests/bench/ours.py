@@ -58,9 +58,9 @@ class Taskloom:
         """Start a run."""
         return services.start_run(graph.id, graph.version, user_id=self.graphs.user.pk, inputs={}).pk
 
-    def wait(self, run_ids: Sequence[UUID]) -> None:
-        """Return when all of these have ended well; raises `TimeoutError`."""
-        self._ends.wait(run_ids)
+    def wait(self, run_ids: Sequence[UUID], patience: float = _PATIENCE) -> None:
+        """Return when all of these have ended well; raises `TimeoutError` after `patience` seconds without news."""
+        self._ends.wait(run_ids, patience)
 
     def _watch(self, graph: Drawn) -> None:
         self._ends.watch(self.graphs.user.pk, graph.id)
@@ -103,15 +103,15 @@ class _Ends:
         self._topics.add(events.graph_topic(user_id, graph_id))
         self._await(self._layer.group_add(events.group(user_id), self._channel))
 
-    def wait(self, run_ids: Sequence[UUID]) -> None:
+    def wait(self, run_ids: Sequence[UUID], patience: float) -> None:
         missing = {str(run_id) for run_id in run_ids}
         while missing:
-            news = self._await(self._layer.receive(self._channel))["news"]
+            news = self._await(self._layer.receive(self._channel), patience)["news"]
             told = {run_id for topic in self._topics & news.keys() for run_id in news[topic]}
             missing -= {run_id for run_id in told & missing if _has_ended(run_id)}
 
-    def _await(self, awaitable: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(awaitable, _PATIENCE), self._loop).result()
+    def _await(self, awaitable: Coroutine[Any, Any, Any], patience: float = _PATIENCE) -> Any:
+        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(awaitable, patience), self._loop).result()
 
 
 def _has_ended(run_id: str) -> bool:
