@@ -9,8 +9,10 @@ import re
 import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -67,6 +69,13 @@ VARIABLES = [
     Variable("TASKLOOM_MONTHLY_CREDITS", "1500", "What monthly fills balances up to, in credits (US cents)."),
     Variable("TASKLOOM_ADJUSTMENT_LIMIT", "10000", "Credits that one administrator may give or take alone."),
     Variable("TASKLOOM_HTTP_ALLOW_PRIVATE", "", "host:port pairs that blocks may reach although they are not public."),
+    Variable(
+        "TASKLOOM_FILES_URL", "", "Where files are kept: file:///folder or s3://bucket/prefix. Unset: in TASKLOOM_HOME."
+    ),
+    Variable("TASKLOOM_UPLOAD_MB", "256", "How large an uploaded file may be, in megabytes."),
+    Variable("TASKLOOM_FILE_QUOTA_MB", "1024", "How much the files of one user may take together, in megabytes."),
+    Variable("TASKLOOM_RUN_FILE_HOURS", "168", "How long files are kept that runs make, in hours."),
+    Variable("TASKLOOM_CLAMD_URL", "", "Scans files: tcp://host:3310 or unix:///run/clamav/clamd.ctl. Unset: no scan."),
     Variable("TASKLOOM_DEMO_EMAIL", "demo@taskloom.local", "Login of the demo user that `up` makes."),
     Variable("TASKLOOM_DEMO_PASSWORD", "", "Its password. Unset: a random one, kept in TASKLOOM_HOME and printed."),
     Variable("TASKLOOM_FAILPOINTS", "", "Moments at which a process shall fail. For tests only."),
@@ -144,6 +153,32 @@ def mail(name: str) -> dict[str, Any]:
         return dict(_environ.email_url_config(text(name)))
     except (KeyError, ValueError):
         raise ImproperlyConfigured(f"{name} must be like smtp+tls://user:password@host:587, or unset") from None
+
+
+def file_storage(name: str) -> dict[str, Any]:
+    """Django's storage at the variable's URL, by default a folder of TASKLOOM_HOME.
+
+    Raises `ImproperlyConfigured` with its name when it is malformed, or needs a package that is not installed.
+    """
+    url = urlsplit(text(name) or (home() / "files").as_uri())
+    if url.scheme == "file" and url.path and not url.netloc:
+        options = {"location": unquote(url.path), "file_permissions_mode": 0o600, "directory_permissions_mode": 0o700}
+        return {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": options}
+    if url.scheme != "s3" or not url.netloc:
+        raise ImproperlyConfigured(f"{name} must be like file:///folder or s3://bucket/prefix, or unset")
+    if not (find_spec("storages") and find_spec("boto3")):
+        raise ImproperlyConfigured(f"{name} names S3, which needs a package more: pip install 'taskloom[s3]'")
+    return {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": _bucket(name, url)}
+
+
+def _bucket(name: str, url: SplitResult) -> dict[str, Any]:
+    options: dict[str, Any] = dict(parse_qsl(url.query))
+    unknown = options.keys() - {"endpoint_url", "region_name"}
+    if unknown:
+        raise ImproperlyConfigured(f"{name} may say endpoint_url and region_name, but not {', '.join(sorted(unknown))}")
+    # Ids are new each time, so that nothing is overwritten; asking whether it is there would cost a request.
+    fixed = {"file_overwrite": True, "max_memory_size": 2 * 1024 * 1024}
+    return {**options, **fixed, "bucket_name": url.netloc, "location": unquote(url.path).strip("/")}
 
 
 def home() -> Path:

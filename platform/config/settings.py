@@ -18,6 +18,7 @@ INSTALLED_APPS = [
     "notifications",
     "credits",
     "integrations",
+    "files",
     "graphs",
     "executions",
     "builder",
@@ -107,6 +108,9 @@ SECURE_HSTS_PRELOAD = HTTPS
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
+UPLOAD_MB = env.number("TASKLOOM_UPLOAD_MB")
+# Where more than 10 MB may come in, and how many bytes: a file and the form around it.
+LARGE_BODIES = {"/api/files/upload": UPLOAD_MB * 1024 * 1024 + 64 * 1024}
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -129,6 +133,16 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 FORMAT_MODULE_PATH = "config.formats"
+
+# --- Files ------------------------------------------------------------------------------------------------------
+
+STORAGES = {
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "files": env.file_storage("TASKLOOM_FILES_URL"),
+}
+FILE_QUOTA_MB = env.number("TASKLOOM_FILE_QUOTA_MB")
+RUN_FILE_HOURS = env.number("TASKLOOM_RUN_FILE_HOURS")
+CLAMD_URL = env.text("TASKLOOM_CLAMD_URL")
 
 # --- Postgres ---------------------------------------------------------------------------------------------------
 
@@ -187,6 +201,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     },
     "forget blobs": {
         "task": "executions.forget_blobs",
+        "schedule": 3600.0,
+        "options": {"expire_seconds": 3600},
+    },
+    "sweep files": {
+        "task": "files.sweep",
         "schedule": 3600.0,
         "options": {"expire_seconds": 3600},
     },

@@ -19,6 +19,7 @@ urlpatterns = [
     path("api/", include("graphs.api.urls")),
     path("api/", include("executions.api.urls")),
     path("api/builder/", include("builder.api.urls")),
+    path("api/", include("files.api.urls")),
     path("external-api/v1/", include("accounts.api.urls_external")),
     path("external-api/v1/", include("graphs.api.urls_external")),
     path("external-api/v1/", include("executions.api.urls_external")),

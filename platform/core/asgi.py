@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from io import BytesIO
 from typing import IO, Any, TypeVar, cast
 
 from django.conf import settings
@@ -16,7 +17,7 @@ from django.http import FileResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
-from core.api import envelope
+from core.api import MAX_BODY_BYTES, envelope
 from core.headers import dress
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -50,7 +51,7 @@ class ThreadedHandler(ASGIHandler):
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Answer a request; one whose client leaves before it is complete is dropped."""
         try:
-            body = await self.read_body(receive)
+            body = await self.read_body(receive) if _is_acceptable(scope) else BytesIO()
         except RequestAborted:
             return
         try:
@@ -109,3 +110,12 @@ class ThreadedHandler(ASGIHandler):
 
     async def _in_thread(self, action: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, action)
+
+
+def _is_acceptable(scope: dict[str, Any]) -> bool:
+    """Whether to read the request's body. One that will be refused for its length would only fill the disk."""
+    headers = dict(scope["headers"])
+    announced = headers.get(b"content-length", b"")
+    if not announced.isdigit():
+        return b"transfer-encoding" not in headers
+    return int(announced) <= settings.LARGE_BODIES.get(scope["path"], MAX_BODY_BYTES)

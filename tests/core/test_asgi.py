@@ -129,6 +129,22 @@ def test_a_client_that_leaves_before_its_request_is_complete_starts_nothing(
     assert GraphExecution.objects.count() == 1
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("header", "status"), [((b"content-length", b"10485761"), 413), ((b"transfer-encoding", b"chunked"), 411)]
+)
+def test_a_body_that_is_refused_for_its_length_is_not_received(
+    handler: ThreadedHandler, owner: User, header: tuple[bytes, bytes], status: int
+) -> None:
+    token = services.issue_tokens(owner).access.encode()
+    headers = [(b"authorization", b"Bearer " + token), (b"content-type", b"application/json"), header]
+    begun = {"type": "http.request", "body": b"[", "more_body": True}
+
+    client = asyncio.run(Client("/api/graphs", [begun], method="POST", headers=headers).asks(handler))
+
+    assert client.answer[0] == status
+
+
 def test_a_file_is_sent_in_parts_until_its_end(handler: ThreadedHandler) -> None:
     client = asyncio.run(Client(f"/static/{BIG_FILE}").asks(handler))
 

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = [
-    *("config", "core", "accounts", "builder"),
+    *("config", "core", "accounts", "builder", "files"),
     *("graphs", "executions", "credits", "integrations", "notifications", "tests"),
 ]
 

@@ -3,6 +3,7 @@
 from accounts.queue import MAIL
 from config.celery import app
 from executions import queue
+from files.queue import SWEEP
 
 
 def test_every_task_that_is_sent_is_answered() -> None:
@@ -12,11 +13,12 @@ def test_every_task_that_is_sent_is_answered() -> None:
     assert MAIL == "accounts.mail"
     assert queue.FIRE_SCHEDULES == "executions.fire_schedules"
     assert queue.FORGET_BLOBS == "executions.forget_blobs"
-    assert {MAIL, queue.RING, queue.RUN_NODE, queue.FIRE_SCHEDULES, queue.FORGET_BLOBS} <= set(app.tasks)
+    assert SWEEP == "files.sweep"
+    assert {MAIL, queue.RING, queue.RUN_NODE, queue.FIRE_SCHEDULES, queue.FORGET_BLOBS, SWEEP} <= set(app.tasks)
 
 
 def test_every_task_of_beat_is_answered() -> None:
     app.loader.import_default_modules()
     sent = {entry["task"] for entry in app.conf.beat_schedule.values()}
-    assert {queue.FIRE_SCHEDULES, queue.FORGET_BLOBS} <= sent
+    assert {queue.FIRE_SCHEDULES, queue.FORGET_BLOBS, SWEEP} <= sent
     assert sent <= set(app.tasks)
