@@ -11,6 +11,11 @@ class ExecutionsConfig(AppConfig):
     name = "executions"
 
     def ready(self) -> None:
-        """Register the pages of the admin site that have a module of their own."""
+        """Register the pages of the admin site that have a module of their own, and give blocks their files."""
         import_module("executions.admin_reviews")
         import_module("executions.admin_schedules")
+        # The apps have no models before they are ready.
+        from executions.workspace import RunFiles
+        from graphs.blocks import files
+
+        files.connect(RunFiles())

@@ -66,6 +66,10 @@ class RunChecks:
             return self._look_at_all(inputs, masks)
         return Answer(nodes_to_skip=(self._bare.nodes_to_skip - given.keys()) | nodes_to_skip)
 
+    def nodes_of_input(self, name: str) -> list[str]:
+        """The ids of the input nodes that are called so, of a graph without flaws."""
+        return [str(node.id) for node in self._inputs.get(name, ())]
+
     def _look_at_all(self, inputs: Mapping[str, Any], masks: Masks) -> Answer:
         errors, nodes_to_skip, problems = self._look_at(self.definition.nodes, self.definition.links, inputs, masks)
         for problem in problems:

@@ -25,6 +25,7 @@ from executions.encoding import encode
 from executions.errors import Fenced, KeyReused, NoSuchRun, NotRunnable, RefusedInBatch, TooDeep
 from executions.kinds import FINAL, EventKind, NodeStatus, Status
 from executions.models import Event, GraphExecution, NodeExecution, Review
+from executions.workspace import MARK, missing_files
 from graphs.blocks.registry import BLOCKS
 from graphs.errors import GraphNotFound
 from graphs.services import load_definition
@@ -256,13 +257,18 @@ def _row_of(request: RunRequest, checks: RunChecks) -> dict[str, Any]:
     answer = checks.answer(request.inputs, request.nodes_input_masks)
     if answer.errors:
         raise NotRunnable(answer.errors)
+    inputs, masks = encode(request.inputs), encode(request.nodes_input_masks)
+    if MARK in inputs or MARK in masks:
+        missing = missing_files(checks, checks.definition.owner_id, request.inputs, request.nodes_input_masks)
+        if missing:
+            raise NotRunnable(missing)
     return {
         "id": uuid7(),
         "trigger_key": request.trigger_key,
         "request_hash": request.request_hash,
-        "inputs": encode(request.inputs).decode(),
+        "inputs": inputs.decode(),
         "credential_inputs": _text(request.credential_inputs),
-        "nodes_input_masks": encode(request.nodes_input_masks).decode(),
+        "nodes_input_masks": masks.decode(),
         "nodes_to_skip": _text(sorted(answer.nodes_to_skip)),
         "is_dry_run": request.dry_run,
         "node_budget": request.node_budget,

@@ -8,7 +8,7 @@ from xml.parsers import expat
 
 from graphs.blocks.base import Block, BlockError, BlockInput, BlockOutput, Category, Context, Effect, Emissions, Example
 from graphs.blocks.fields import pin
-from graphs.blocks.files import from_data_uri
+from graphs.blocks.files import read_file
 
 MAX_TEXT = 10_000_000
 MAX_DEPTH = 100
@@ -57,8 +57,8 @@ class ReadSpreadsheetBlock(Block):
 
     id = "acf7625e-d2cb-4941-bfeb-2819fc6fc015"
     description = (
-        "Reads rows from CSV text, or from a CSV file given as a data URI, into a dictionary each: by the names in "
-        "the first row, or by the column's number without a header. At most 10 MB."
+        "Reads rows from CSV text, or from a CSV file given as a data URI or workspace URI, into a dictionary each: by "
+        "the names in the first row, or by the column's number without a header. At most 10 MB."
     )
     categories = frozenset({Category.DATA, Category.TEXT})
     effect = Effect.READ
@@ -78,7 +78,9 @@ class ReadSpreadsheetBlock(Block):
         """CSV, and how it is written."""
 
         contents: str | None = pin("The CSV text.", default=None, advanced=False)
-        file_input: str | None = pin("A CSV file as a data URI.", default=None, advanced=False, format="file")
+        file_input: str | None = pin(
+            "A CSV file as a data URI or workspace URI.", default=None, advanced=False, format="file"
+        )
         delimiter: str = pin("What separates columns.", default=",", min_length=1, max_length=1)
         quotechar: str = pin("What encloses a value.", default='"', min_length=1, max_length=1)
         escapechar: str = pin("What makes the next character ordinary.", default="\\", min_length=1, max_length=1)
@@ -96,7 +98,7 @@ class ReadSpreadsheetBlock(Block):
 
     def run(self, input: Input, context: Context) -> Emissions:
         """Emit all rows, or each."""
-        rows = _rows(input)
+        rows = _rows(input, context)
         if input.produce_singular_result:
             for row in rows:
                 yield "row", row
@@ -153,8 +155,8 @@ def _element(attributes: dict[str, Any], children: list[tuple[str, Any]], text: 
     return by_name if len(by_name) == len(parts) else [{name: value} for name, value in parts]
 
 
-def _rows(input: ReadSpreadsheetBlock.Input) -> Iterator[dict[str, str]]:
-    text = input.contents or (_file_text(input.file_input) if input.file_input else "")
+def _rows(input: ReadSpreadsheetBlock.Input, context: Context) -> Iterator[dict[str, str]]:
+    text = input.contents or (_file_text(input.file_input, context) if input.file_input else "")
     if not text.strip():
         raise BlockError("there is no CSV in contents or file_input")
     _limit(text, "the CSV")
@@ -180,8 +182,8 @@ def _row(values: list[str], names: list[str] | None, strip: bool, skipped: set[s
     }
 
 
-def _file_text(uri: str) -> str:
-    file = from_data_uri(uri)
+def _file_text(uri: str, context: Context) -> str:
+    file = read_file(uri, context)
     try:
         return file.content.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -17,6 +17,7 @@ from graphs.blocks.base import (
     Kind,
 )
 from graphs.blocks.fields import pin
+from graphs.blocks.files import SCHEME
 from graphs.blocks.sandbox import TemplateFailed, render
 
 INPUT = frozenset({Category.BASIC, Category.INPUT})
@@ -163,12 +164,13 @@ class AgentTimeInputBlock(InputBlock):
 
 
 class AgentFileInputBlock(InputBlock):
-    """A file, named by a data URI or an address."""
+    """A file, named by a data URI, its URI in the workspace, or an address."""
 
     id = "95ead23f-8283-4654-aef3-10c053b74a31"
     description = (
-        "An input of the graph for a file, given as a data URI or an http(s) address. The text is handed on as it is; "
-        "nothing is fetched or stored, so base_64 needs a data URI."
+        "An input of the graph for a file, given as a data URI, as workspace://… (an uploaded file), or as an http(s) "
+        "address. The text is handed on as it is; nothing is fetched or stored, so base_64 needs a data URI: FileStore "
+        "makes one of the others."
     )
     examples = (
         Example({"name": "notes", "value": "data:text/plain,hello"}, (("result", "data:text/plain,hello"),)),
@@ -179,27 +181,27 @@ class AgentFileInputBlock(InputBlock):
         """A file."""
 
         value: str | None = pin("The file.", default=None, advanced=False, format="file")
-        base_64: bool = pin("Whether to emit a data URI rather than an address.", default=False)
+        base_64: bool = pin("Whether to insist on a data URI.", default=False)
 
         @field_validator("value")
         @classmethod
         def names_a_file(cls, value: str | None) -> str | None:
-            """Accept data URIs and web addresses, which need no file store."""
-            if value and not value.lower().startswith(("data:", "http://", "https://")):
-                raise ValueError("a file is given as a data URI or an http(s) address")
+            """Accept what blocks can read a file from."""
+            if value and not value.lower().startswith(("data:", "http://", "https://", SCHEME)):
+                raise ValueError("a file is given as a data URI, as workspace://… or as an http(s) address")
             return value
 
     class Output(BaseModel):
         """The input's value."""
 
-        result: str = pin("The data URI or address.")
+        result: str = pin("The file, as it was given.")
 
     def run(self, input: Input, context: Context) -> Emissions:
         """Emit the file's text form unless it is empty."""
         if not input.value:
             return
         if input.base_64 and not input.value.lower().startswith("data:"):
-            raise BlockError("base_64 needs the file as a data URI; this one is an address")
+            raise BlockError("base_64 needs the file as a data URI; FileStore with base_64 makes one of an address")
         yield "result", input.value
 
 

@@ -30,6 +30,7 @@ OWN_MODULES = (
     "graphs.blocks.patterns",
     "graphs.blocks.review",
     "graphs.blocks.sampling",
+    "graphs.blocks.stored_files",
     "graphs.blocks.templates",
     "graphs.blocks.text",
     "graphs.blocks.values",

@@ -22,7 +22,7 @@ from graphs.blocks.base import (
     TryLater,
 )
 from graphs.blocks.fields import pin
-from graphs.blocks.files import File, from_data_uri, to_data_uri
+from graphs.blocks.files import fetch_file, to_data_uri
 
 
 class Method(StrEnum):
@@ -79,7 +79,7 @@ class SendWebRequestBlock(Block):
         body: dict[str, Any] | list[Any] | None = pin("The body; a list only as JSON.", default=None, advanced=False)
         files_name: str = pin("The name of the form's field for the files.", default="file")
         files: list[str] = pin(
-            "Files to send as a form, as data URIs or addresses to fetch them from; needs json_format off.", default=[]
+            "Files to send as a form, as data URIs, workspace URIs or addresses; needs json_format off.", default=[]
         )
 
     class Output(BlockOutput):
@@ -95,7 +95,9 @@ class SendWebRequestBlock(Block):
         if input.method not in _READS and "idempotency-key" not in map(str.lower, headers):
             headers["Idempotency-Key"] = context.key
         try:
-            answer = await http.client().request(input.method, input.url, headers=headers, **await _body(input))
+            answer = await http.client().request(
+                input.method, input.url, headers=headers, **await _body(input, context)
+            )
         except DomainError as error:
             raise BlockError(str(error)) from None
         if context.attempts_left and answer.status in _BUSY:
@@ -104,12 +106,12 @@ class SendWebRequestBlock(Block):
         yield pin_of.get(answer.status // 100, "server_error"), _content(answer)
 
 
-async def _body(input: SendWebRequestBlock.Input) -> dict[str, Any]:
+async def _body(input: SendWebRequestBlock.Input, context: Context) -> dict[str, Any]:
     """The request's body in the terms of the HTTP client."""
     if input.files:
         if input.json_format:
             raise BlockError("files are sent as a form: switch json_format off")
-        files = [await _file(text) for text in input.files]
+        files = [await fetch_file(text, context) for text in input.files]
         parts = [
             (input.files_name, (f"file{number}{file.extension}", file.content, file.media_type))
             for number, file in enumerate(files, 1)
@@ -127,15 +129,6 @@ def _form(body: dict[str, Any] | list[Any] | None) -> dict[str, Any]:
         name: value if isinstance(value, (str, list)) else orjson.dumps(value).decode()
         for name, value in (body or {}).items()
     }
-
-
-async def _file(text: str) -> File:
-    if text.lower().startswith("data:"):
-        return from_data_uri(text)
-    answer = await http.client().request("GET", text)
-    if answer.status != 200:
-        raise BlockError(f"a file could not be fetched: status {answer.status}")
-    return File(answer.content, _media_type(answer) or "application/octet-stream")
 
 
 def _content(answer: http.Response) -> Any:
