@@ -11,13 +11,13 @@ from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
-from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.services import Session
 from accounts.ticketed import TicketedView
-from core.api import Problem, RequestInvalid, checked_query, error_responses
+from core.api import Problem, QuickJSONRenderer, RequestInvalid, checked_query, error_responses
 from executions.api.requests import own_run, user_of
 from executions.event_stream import RunStream, places
 from executions.kinds import FINAL
@@ -62,7 +62,7 @@ class EventStreamRenderer(BaseRenderer):
         self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
     ) -> bytes:
         """What is no stream is JSON."""
-        return JSONRenderer().render(data)
+        return QuickJSONRenderer().render(data)
 
 
 class EventStream(StreamingHttpResponse):
@@ -90,7 +90,9 @@ class EventStream(StreamingHttpResponse):
 class EventsView(TicketedView):
     """What happened in a run, and what happens next."""
 
-    renderer_classes = (EventStreamRenderer, JSONRenderer)
+    # As the answer to HEAD the stream would be sent although nobody reads it.
+    http_method_names = ("get", "options")
+    renderer_classes = (EventStreamRenderer, QuickJSONRenderer)
 
     @extend_schema(
         tags=["executions"],
@@ -135,7 +137,7 @@ class EventsView(TicketedView):
         """Say of errors that they are JSON, whatever the client takes."""
         final = super().finalize_response(request, response, *args, **kwargs)
         if isinstance(final, Response):
-            final.accepted_renderer = JSONRenderer()
+            final.accepted_renderer = QuickJSONRenderer()
             final.accepted_media_type = _JSON
         return final
 

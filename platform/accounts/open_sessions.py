@@ -54,11 +54,13 @@ class _Watch:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 over = await database_sync_to_async(_over)(frozenset(self._open))
+                for opened in over & self._open:
+                    opened.end(ENDED)
             except DatabaseError as error:
                 log.warning("Whether sessions have ended could not be read: %s", error)
-                continue
-            for opened in over & self._open:
-                opened.end(ENDED)
+            # Nobody awaits this task: without it what is open would outlive its session.
+            except Exception:
+                log.exception("Whether sessions have ended could not be told")
 
 
 _watches: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = WeakKeyDictionary()

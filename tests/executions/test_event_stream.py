@@ -13,6 +13,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.utils import timezone
+from rest_framework.test import APIClient
 
 from accounts import open_sessions, tickets
 from accounts import services as accounts
@@ -266,6 +267,10 @@ async def test_who_may_not_see_a_run_or_asks_for_what_cannot_be_is_told_in_json(
         assert (status, json.loads(body)["code"]) == refusal
         assert request.headers["content-type"] == JSON
     assert not await left_behind()
+
+
+def test_a_stream_is_only_for_who_reads_it(api: APIClient) -> None:
+    assert api.head(f"/api/graphs/{uuid4()}/executions/{uuid4()}/events").status_code == 405
 
 
 # --- Tickets and sessions ---------------------------------------------------------------------------------------
