@@ -1,5 +1,7 @@
 """The app's name and settings."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -7,3 +9,7 @@ class CreditsConfig(AppConfig):
     """What people may spend, and what runs cost them."""
 
     name = "credits"
+
+    def ready(self) -> None:
+        """Bring the rest of the admin pages in."""
+        import_module("credits.admin_usage")

@@ -59,6 +59,18 @@ class DecidedBefore(Conflict):
     """Somebody has decided this before."""
 
 
+class LimitInvalid(Invalid):
+    """A page of the history has 1 to 1000 lines."""
+
+    hint = "Read on with transaction_time from next_transaction_time."
+
+
+class PeriodInvalid(Invalid):
+    """A period begins before it ends, and is at most a year long."""
+
+    hint = "Send from and to as days, such as 2026-01-31; without them it is the last 30 days."
+
+
 def shown(amount: int) -> str:
     """Micro-credits as credits, for people."""
     return f"{amount / CREDIT:,.6f}".rstrip("0").rstrip(".")

@@ -95,6 +95,8 @@ class Transfer(models.Model):
         indexes = [
             models.Index(fields=["user_id", "-at", "-id"], name="transfers_of_a_user"),
             models.Index(fields=["run_id"], name="transfers_of_a_run", condition=Q(run_id__isnull=False)),
+            models.Index(fields=["user_id", "id"], name="new_transfers_of_a_user"),
+            models.Index(fields=["user_id", "-at", "-id"], name="transfers_but_use", condition=~Q(kind=Kind.USAGE)),
         ]
 
     def __str__(self) -> str:
@@ -104,6 +106,62 @@ class Transfer(models.Model):
     def change(self) -> int:
         """What the transfer did to its user's balance, in micro-credits."""
         return self.amount if self.credit == Party.USER else -self.amount
+
+
+class DayTotal(models.Model):
+    """What the transfers of a user came to on one day of UTC: `change` is in micro-credits, below 0 for what was used.
+
+    What a transfer does not tell, such as the graph of a grant, is empty. Only transfers up to that of `Fold` count.
+    """
+
+    user_id = models.UUIDField()
+    day = models.DateField()
+    kind = models.CharField(max_length=10, choices=[(kind.value, kind.value) for kind in Kind])
+    graph_id = models.CharField(max_length=36, blank=True)
+    block_id = models.CharField(max_length=36, blank=True)
+    model = models.CharField(max_length=200, blank=True)
+    api_key_id = models.CharField(max_length=36, blank=True)
+    change = models.BigIntegerField()
+    count = models.BigIntegerField()
+
+    class Meta:
+        verbose_name = "day's total"
+        verbose_name_plural = "use by day"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user_id", "day", "kind", "graph_id", "block_id", "model", "api_key_id"],
+                name="one_total_for_each_day_and_use",
+            ),
+        ]
+        indexes = [models.Index(fields=["day"], name="totals_of_a_day")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.kind}: {self.change}"
+
+
+class FoldQuerySet(models.QuerySet["Fold"]):
+    """Questions about how far the transfers are added up."""
+
+    def locked(self) -> "Fold | None":
+        """The row, which nobody else changes until the transaction ends; None if somebody has it."""
+        self.bulk_create([Fold(pk=1)], ignore_conflicts=True)
+        return self.select_for_update(skip_locked=True).filter(pk=1).first()
+
+
+class Fold(models.Model):
+    """How far the transfers are added up, in the only row: up to the id `done`; `credits.totals` tells how."""
+
+    done = models.BigIntegerField(db_default=0)
+    next = models.BigIntegerField(db_default=0)
+    before_xid = models.BigIntegerField(db_default=0)
+
+    objects = FoldQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(pk=1), name="transfers_are_added_up_once")]
+
+    def __str__(self) -> str:
+        return f"up to {self.done}"
 
 
 class AdjustmentQuerySet(models.QuerySet["Adjustment"]):

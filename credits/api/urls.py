@@ -2,9 +2,13 @@
 
 from django.urls import path
 
-from credits.api import views
+from credits.api import views, views_history, views_usage
 
 urlpatterns = [
     path("credits", views.CreditsView.as_view()),
+    path("credits/transactions", views_history.TransactionsView.as_view()),
+    path("credits/statement", views_history.StatementView.as_view()),
+    path("credits/usage", views_usage.UsageView.as_view()),
     path("credits/admin/add_credits", views.AddCreditsView.as_view()),
+    path("credits/admin/users_history", views_history.UsersHistoryView.as_view()),
 ]

@@ -2,6 +2,7 @@
 
 from accounts.queue import MAIL
 from config.celery import app
+from credits.queue import FOLD_TRANSFERS
 from executions import queue
 from files.queue import SWEEP
 
@@ -14,11 +15,14 @@ def test_every_task_that_is_sent_is_answered() -> None:
     assert queue.FIRE_SCHEDULES == "executions.fire_schedules"
     assert queue.FORGET_BLOBS == "executions.forget_blobs"
     assert SWEEP == "files.sweep"
-    assert {MAIL, queue.RING, queue.RUN_NODE, queue.FIRE_SCHEDULES, queue.FORGET_BLOBS, SWEEP} <= set(app.tasks)
+    assert FOLD_TRANSFERS == "credits.fold_transfers"
+    assert {MAIL, queue.RING, queue.RUN_NODE, queue.FIRE_SCHEDULES, queue.FORGET_BLOBS, SWEEP, FOLD_TRANSFERS} <= set(
+        app.tasks
+    )
 
 
 def test_every_task_of_beat_is_answered() -> None:
     app.loader.import_default_modules()
     sent = {entry["task"] for entry in app.conf.beat_schedule.values()}
-    assert {queue.FIRE_SCHEDULES, queue.FORGET_BLOBS, SWEEP} <= sent
+    assert {queue.FIRE_SCHEDULES, queue.FORGET_BLOBS, SWEEP, FOLD_TRANSFERS} <= sent
     assert sent <= set(app.tasks)

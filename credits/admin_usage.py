@@ -1,0 +1,50 @@
+"""What credits are used for, in the admin site: by day as a chart, and each sum."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+
+from accounts.models import User
+from credits.admin import Books
+from credits.chart import HEIGHT, WIDTH, chart_of
+from credits.errors import shown
+from credits.models import DayTotal
+from credits.usage import Period, used_by_day
+
+
+@admin.register(DayTotal)
+class DayTotalAdmin(Books):
+    """Sums of transfers, and a chart of the last 30 days: of everybody, or of the one user who was searched for."""
+
+    list_display = ("day", "user_id", "kind", "credits", "count", "graph_id", "block_id", "model", "api_key_id")
+    list_filter = ("kind", "day")
+    search_fields = ("user_id",)
+    ordering = ("-day", "change", "pk")
+
+    @admin.display(description="credits", ordering="change")
+    def credits(self, total: DayTotal) -> str:
+        """The change in credits."""
+        return shown(total.change)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The list below the chart."""
+        period, user = Period.of(None, None), _searched(request.GET.get("q", "").strip())
+        context = {
+            "chart": chart_of(used_by_day(period, user.pk if user else None)),
+            "period": period,
+            "whose": user,
+            "width": WIDTH,
+            "height": HEIGHT,
+        }
+        return super().changelist_view(request, {**(extra_context or {}), **context})
+
+
+def _searched(text: str) -> User | None:
+    """The one user whom a search means, if it means one."""
+    try:
+        return User.objects.filter(pk=UUID(text)).first()
+    except ValueError:
+        found = list(User.objects.filter(email__icontains=text).order_by("pk")[:2]) if text else []
+        return found[0] if len(found) == 1 else None
