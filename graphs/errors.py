@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from core.errors import Invalid, NotFound
+from core.errors import DomainError, Invalid, NotFound
 
 if TYPE_CHECKING:
     from graphs.checks import NodeErrors, Problem
@@ -15,6 +15,13 @@ class GraphNotFound(NotFound):
     """There is no such graph, or it is not yours."""
 
     hint = "GET /api/graphs lists your graphs."
+
+
+class GraphChanged(DomainError):
+    """The graph is not as it was when you read it, so nothing was saved."""
+
+    status: ClassVar[int] = 412
+    hint: ClassVar[str] = "Get the graph, put your changes into it, and send its new ETag as If-Match."
 
 
 class UnknownBlock(NotFound):

@@ -8,11 +8,12 @@ from django.db import transaction
 from django.db.models import Q
 
 from accounts.models import User
-from graphs import checks
+from core import etags
+from graphs import checks, tags
 from graphs.blocks.base import Kind
 from graphs.blocks.registry import BLOCKS
 from graphs.definition import GraphDefinition, LinkDefinition, NodeDefinition
-from graphs.errors import GraphIdMismatch, GraphInvalid, GraphNotFound, UnknownBlock
+from graphs.errors import GraphChanged, GraphIdMismatch, GraphInvalid, GraphNotFound, UnknownBlock
 from graphs.models import Graph, GraphVersion, GraphVersionQuerySet, Link, Node
 from graphs.pinouts import NodeLike
 from graphs.placing import Place, draw, place
@@ -63,7 +64,12 @@ def find_version(among: GraphVersionQuerySet, graph_id: UUID, version: int | Non
 
     Raises `GraphNotFound` when it is not `among` the versions that the caller may see.
     """
-    found = among.with_drawing().filter(graph_id=graph_id)
+    return find_version_alone(among.with_drawing(), graph_id, version)
+
+
+def find_version_alone(among: GraphVersionQuerySet, graph_id: UUID, version: int | None = None) -> GraphVersion:
+    """As `find_version`, with only its graph fetched along."""
+    found = among.select_related("graph").filter(graph_id=graph_id)
     row = (found if version is None else found.filter(version=version)).order_by("-version").first()
     if row is None:
         raise not_found(graph_id, version)
@@ -127,13 +133,16 @@ def create_graph(owner: User, draft: GraphDraft) -> GraphVersion:
 
 
 @transaction.atomic
-def save_version(owner: User, graph_id: UUID, draft: GraphDraft) -> GraphVersion:
+def save_version(owner: User, graph_id: UUID, draft: GraphDraft, *, if_match: str = "") -> GraphVersion:
     """Save a drawing as the next version of `owner`'s graph, and make it the active one if it says so.
 
     Graphs in `sub_graphs` that exist already are called as they are; the others are created.
-    Raises `GraphNotFound`, `GraphIdMismatch` when the draft has another graph's id, and `GraphInvalid`.
+    With `if_match`, the header of that name, only if what it names is the highest version as it is now.
+    Raises `GraphNotFound`, `GraphChanged`, `GraphIdMismatch` when the draft has another graph's id, and `GraphInvalid`.
     """
     graph = _locked(owner, graph_id)
+    if if_match:
+        _check_unchanged(graph, if_match)
     if draft.id and draft.id != str(graph_id):
         raise GraphIdMismatch(f"The body's id {draft.id} is not the path's id {graph_id}")
     known = {
@@ -202,6 +211,12 @@ def _graph_row(owner: User, graph_id: UUID, versions: Sequence[Place]) -> Graph:
         forked_from_id=newest.forked_from_id,
         forked_from_version=newest.forked_from_version,
     )
+
+
+def _check_unchanged(graph: Graph, if_match: str) -> None:
+    highest = find_version_alone(GraphVersion.objects.all(), graph.pk, graph.latest_version)
+    if not etags.matches(if_match, tags.of_version(highest)):
+        raise GraphChanged(latest_version=graph.latest_version)
 
 
 def _locked(owner: User, graph_id: UUID) -> Graph:

@@ -12,12 +12,13 @@ from rest_framework.views import APIView
 
 from accounts.models import User
 from core.api import body_as, checked_query, error_responses
+from core.etags import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, asks_whether_changed, not_modified
 from core.paging import Paging, page_headers, page_parameters
-from graphs import services
+from graphs import services, tags
 from graphs.api.serializers import ExportQuery, GraphQuery
 from graphs.blocks.catalogue import describe
 from graphs.blocks.registry import BLOCKS
-from graphs.models import GraphVersion
+from graphs.models import Graph, GraphVersion
 from graphs.rendering import as_graph, as_meta
 from graphs.schemas import (
     ActivateVersion,
@@ -41,25 +42,34 @@ def _user(request: Request) -> User:
 
 
 def _answer(version: GraphVersion, *, for_export: bool = False) -> Response:
+    # Before what is called is read: a tag may be older than its answer, never newer.
+    tag = tags.of_version(version, for_export=for_export)
     called = services.called_by([version])[version.pk]
-    return Response(as_graph(version, called, for_export=for_export))
+    return Response(as_graph(version, called, for_export=for_export), headers={"ETag": tag})
 
 
 def active_graphs(request: Request, *, for_export: bool = False) -> Response:
     """A page of the active versions of whoever asks, last changed first."""
     paging = Paging.of(request, default=MOST_GRAPHS, maximum=MOST_GRAPHS)
+    tag = tags.of_active(_user(request).pk, paging.page, paging.page_size, for_export=for_export)
+    if same := not_modified(request, tag):
+        return same
     active = GraphVersion.objects.visible_to(_user(request)).active().with_nodes()
     versions, pagination = paging.cut(active.order_by("-graph__updated_at", "-graph_id"))
     called = services.called_by(versions)
     return Response(
         [as_meta(version, called[version.pk], for_export=for_export) for version in versions],
-        headers=page_headers(pagination),
+        headers={**page_headers(pagination), "ETag": tag},
     )
 
 
 def one_graph(request: Request, graph_id: UUID, version: int | None, *, for_export: bool) -> Response:
     """A version of a graph of whoever asks, with what it calls; raises `GraphNotFound`."""
     mine = GraphVersion.objects.visible_to(_user(request))
+    if asks_whether_changed(request):
+        alone = services.find_version_alone(mine, graph_id, version)
+        if same := not_modified(request, tags.of_version(alone, for_export=for_export)):
+            return same
     return _answer(services.find_version(mine, graph_id, version), for_export=for_export)
 
 
@@ -70,8 +80,8 @@ class GraphsView(APIView):
         tags=["graphs"],
         operation_id="list_graphs",
         summary="List your active graphs",
-        parameters=page_parameters(default=MOST_GRAPHS, maximum=MOST_GRAPHS),
-        responses={200: GraphMetas, **error_responses(401, 422)},
+        parameters=[*page_parameters(default=MOST_GRAPHS, maximum=MOST_GRAPHS), IF_NONE_MATCH],
+        responses={200: GraphMetas, **NOT_MODIFIED, **error_responses(401, 422)},
     )
     def get(self, request: Request) -> Response:
         """The active version of each graph without its drawing, last changed first.
@@ -100,8 +110,8 @@ class GraphView(APIView):
         tags=["graphs"],
         operation_id="get_graph",
         summary="Get a graph with the graphs it calls",
-        parameters=[GraphQuery],
-        responses={200: GraphModel, **error_responses(401, 404, 422)},
+        parameters=[GraphQuery, IF_NONE_MATCH],
+        responses={200: GraphModel, **NOT_MODIFIED, **error_responses(401, 404, 422)},
     )
     def get(self, request: Request, graph_id: UUID) -> Response:
         """The highest version, or the one asked for."""
@@ -113,11 +123,16 @@ class GraphView(APIView):
         operation_id="save_graph_version",
         summary="Save a drawing as the next version",
         request=GraphDraft,
-        responses={200: GraphModel, **error_responses(400, 401, 404, 413, 415, 422)},
+        parameters=[IF_MATCH],
+        responses={200: GraphModel, **error_responses(400, 401, 404, 412, 413, 415, 422)},
     )
     def put(self, request: Request, graph_id: UUID) -> Response:
-        """Save the drawing as the version after the highest, active unless it says otherwise."""
-        return _answer(services.save_version(_user(request), graph_id, body_as(GraphDraft, request)))
+        """Save the drawing as the version after the highest, active unless it says otherwise.
+
+        With `If-Match` it is saved only if nobody saved another version meanwhile.
+        """
+        if_match = request.headers.get("If-Match", "")
+        return _answer(services.save_version(_user(request), graph_id, body_as(GraphDraft, request), if_match=if_match))
 
     @extend_schema(
         tags=["graphs"],
@@ -156,8 +171,8 @@ class VersionsView(APIView):
         tags=["graphs"],
         operation_id="list_graph_versions",
         summary="List the versions of a graph",
-        parameters=page_parameters(default=MOST_VERSIONS, maximum=MOST_VERSIONS),
-        responses={200: GraphModels, **error_responses(401, 404, 422)},
+        parameters=[*page_parameters(default=MOST_VERSIONS, maximum=MOST_VERSIONS), IF_NONE_MATCH],
+        responses={200: GraphModels, **NOT_MODIFIED, **error_responses(401, 404, 422)},
     )
     def get(self, request: Request, graph_id: UUID) -> Response:
         """Newest first, without the graphs they call.
@@ -165,11 +180,16 @@ class VersionsView(APIView):
         The headers X-Total-Items, X-Total-Pages, X-Current-Page and X-Page-Size say where the page stands.
         """
         paging = Paging.of(request, default=MOST_VERSIONS, maximum=MOST_VERSIONS)
-        mine = GraphVersion.objects.visible_to(_user(request)).filter(graph_id=graph_id).with_drawing()
-        versions, pagination = paging.cut(mine.order_by("-version"))
-        if not pagination["total_items"]:
+        graph = Graph.objects.visible_to(_user(request)).filter(pk=graph_id).first()
+        if graph is None:
             raise services.not_found(graph_id)
-        return Response([as_graph(version) for version in versions], headers=page_headers(pagination))
+        tag = tags.of_versions(graph, paging.page, paging.page_size)
+        if same := not_modified(request, tag):
+            return same
+        mine = graph.versions.with_drawing()
+        versions, pagination = paging.cut(mine.order_by("-version"))
+        headers = {**page_headers(pagination), "ETag": tag}
+        return Response([as_graph(version) for version in versions], headers=headers)
 
 
 class VersionView(APIView):
@@ -179,8 +199,8 @@ class VersionView(APIView):
         tags=["graphs"],
         operation_id="get_graph_version",
         summary="Get one version with the graphs it calls",
-        parameters=[ExportQuery],
-        responses={200: GraphModel, **error_responses(401, 404, 422)},
+        parameters=[ExportQuery, IF_NONE_MATCH],
+        responses={200: GraphModel, **NOT_MODIFIED, **error_responses(401, 404, 422)},
     )
     def get(self, request: Request, graph_id: UUID, version: int) -> Response:
         """The version as it was saved."""
@@ -221,8 +241,11 @@ class BlocksView(APIView):
         tags=["blocks"],
         operation_id="list_blocks",
         summary="List all blocks with their pins",
-        responses={200: BlockModels, **error_responses(401)},
+        parameters=[IF_NONE_MATCH],
+        responses={200: BlockModels, **NOT_MODIFIED, **error_responses(401)},
     )
     def get(self, request: Request) -> Response:
         """Every block that is installed and switched on, by name."""
-        return Response(_catalogue(), headers={"Cache-Control": "private, max-age=300"})
+        answer = not_modified(request, tags.blocks()) or Response(_catalogue(), headers={"ETag": tags.blocks()})
+        answer["Cache-Control"] = "private, max-age=300"
+        return answer

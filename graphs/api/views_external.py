@@ -11,7 +11,9 @@ from rest_framework.response import Response
 from accounts.external import ExternalView
 from accounts.models import ApiKeyPermission
 from core.api import checked_query, error_responses
+from core.etags import IF_NONE_MATCH, NOT_MODIFIED, not_modified
 from core.paging import page_parameters
+from graphs import tags
 from graphs.api.serializers import VersionQuery
 from graphs.api.views import MOST_GRAPHS, active_graphs, one_graph
 from graphs.blocks.catalogue import describe
@@ -34,11 +36,12 @@ class BlocksView(ExternalView):
         tags=["external"],
         operation_id="external_list_blocks",
         summary="List all blocks with their pins",
-        responses={200: ExternalBlockModels, **error_responses(401, 403)},
+        parameters=[IF_NONE_MATCH],
+        responses={200: ExternalBlockModels, **NOT_MODIFIED, **error_responses(401, 403)},
     )
     def get(self, request: Request) -> Response:
         """Every block that is installed and switched on, by name; needs `READ_BLOCK`."""
-        return Response(_catalogue())
+        return not_modified(request, tags.blocks()) or Response(_catalogue(), headers={"ETag": tags.blocks()})
 
 
 class GraphsView(ExternalView):
@@ -50,8 +53,8 @@ class GraphsView(ExternalView):
         tags=["external"],
         operation_id="external_list_graphs",
         summary="List the owner's active graphs",
-        parameters=page_parameters(default=MOST_GRAPHS, maximum=MOST_GRAPHS),
-        responses={200: GraphMetas, **error_responses(401, 403, 422)},
+        parameters=[*page_parameters(default=MOST_GRAPHS, maximum=MOST_GRAPHS), IF_NONE_MATCH],
+        responses={200: GraphMetas, **NOT_MODIFIED, **error_responses(401, 403, 422)},
     )
     def get(self, request: Request) -> Response:
         """The active version of each graph without its drawing and secrets, last changed first; needs `READ_GRAPH`.
@@ -70,8 +73,8 @@ class GraphView(ExternalView):
         tags=["external"],
         operation_id="external_get_graph",
         summary="Get a graph with the graphs it calls, without secrets",
-        parameters=[VersionQuery],
-        responses={200: GraphModel, **error_responses(401, 403, 404, 422)},
+        parameters=[VersionQuery, IF_NONE_MATCH],
+        responses={200: GraphModel, **NOT_MODIFIED, **error_responses(401, 403, 404, 422)},
     )
     def get(self, request: Request, graph_id: UUID) -> Response:
         """The highest version, or the one asked for, as an export; needs `READ_GRAPH`."""

@@ -357,6 +357,7 @@ def test_what_starts_runs_is_limited_as_such():
     }
     assert len(starting) >= 7
     assert set(starting.values()) == {"starts", "batches"}
+    assert scopes["api/files/upload"] == "uploads"
     assert {scope for scope in scopes.values() if scope} <= set(project.RATES)
 
 

@@ -187,7 +187,7 @@ def test_the_list_takes_as_many_queries_for_many_graphs_as_for_one(graphs: int, 
         connection,
     ) as queries:
         api.get("/api/graphs")
-    assert len(queries) == 2  # the versions with their graphs, the nodes
+    assert len(queries) == 3  # what the tag is made of, the versions with their graphs, the nodes
 
 
 def test_a_version_is_read_in_three_queries(api: APIClient, user: User) -> None:

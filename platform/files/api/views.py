@@ -47,6 +47,7 @@ _NO_SUCH_PART = OpenApiResponse(ErrorSerializer, "The content has no such part; 
 class UploadView(APIView):
     """Where files come in."""
 
+    throttle_scope = "uploads"
     parser_classes = (UploadParser,)
     throttle_scope = "uploads"
 
