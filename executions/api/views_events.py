@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from django.http import StreamingHttpResponse
@@ -15,8 +14,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.services import Session
-from accounts.ticketed import TicketedView
+from accounts.ticketed import TicketedView, session_behind
 from core.api import Problem, QuickJSONRenderer, RequestInvalid, checked_query, error_responses
 from executions.api.requests import own_run, user_of
 from executions.event_stream import RunStream, places
@@ -128,9 +126,8 @@ class EventsView(TicketedView):
             return Response(_page(request, run, after, query["limit"]))
         if run.status in FINAL and after == run.head_seq:
             return Response(status=204)
+        session = session_behind(request)
         give_back = places.take(run.user_id)
-        # The session may be of an administrator who acts as the user.
-        session = replace(cast(Session, request.auth), user=user_of(request))
         return EventStream(RunStream(session, run.pk, after).parts(), give_back)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,6 +1,7 @@
 """The way into what browsers open without headers: an event stream, by a ticket in its address."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
@@ -8,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts import tickets
+from accounts.errors import NotAuthenticated
 from accounts.models import User
 from accounts.services import Session
 
@@ -39,7 +41,15 @@ class TicketScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {"type": "apiKey", "in": "query", "name": "ticket"}
 
 
+def session_behind(request: Request) -> Session:
+    """The session of the request's token or ticket, for whomever the request is; raises `NotAuthenticated` without."""
+    if not isinstance(request.auth, Session):
+        raise NotAuthenticated
+    # It may be of an administrator who acts as the user.
+    return replace(request.auth, user=cast(User, request.user))
+
+
 class TicketedView(APIView):
-    """What every view is that opens to tickets as well as to tokens; `request.auth` is the session of either."""
+    """What every view is that opens to tickets as well as to tokens; see `session_behind`."""
 
     authentication_classes = (TicketAuthentication, *APIView.authentication_classes)

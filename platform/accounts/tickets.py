@@ -7,20 +7,20 @@ from datetime import timedelta
 from django.utils import timezone
 
 from accounts.errors import TicketRefused
-from accounts.models import Ticket, User
+from accounts.models import Ticket
 from accounts.services import Session
 
 TICKET_SECONDS = 30
 
 
-def issue(user: User, session: Session) -> str:
-    """A ticket for what `user` may see as long as the session lasts; the session may be of who acts as them."""
+def issue(session: Session) -> str:
+    """A ticket for what the session's user may see, as long as the session lasts."""
     now = timezone.now()
-    Ticket.objects.expired(now).filter(user=user).delete()
+    Ticket.objects.expired(now).filter(user=session.user).delete()
     text = secrets.token_urlsafe(32)
     Ticket.objects.create(
         digest=_digest(text),
-        user=user,
+        user=session.user,
         login_id=session.login_id,
         session_until=session.until,
         expires_at=now + timedelta(seconds=TICKET_SECONDS),

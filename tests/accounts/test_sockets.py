@@ -57,7 +57,7 @@ def token(user: User) -> str:
 
 @pytest.fixture
 def ticket(user: User, token: str) -> str:
-    return tickets.issue(user, services.session_of(token))
+    return tickets.issue(services.session_of(token))
 
 
 @pytest.mark.usefixtures("closing")

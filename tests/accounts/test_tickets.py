@@ -32,8 +32,10 @@ def test_a_ticket_stands_for_the_session_of_the_token_once(anonymous: APIClient,
     assert not Ticket.objects.exists()
 
 
-def test_nobody_gets_a_ticket_without_a_token(anonymous: APIClient) -> None:
+def test_nobody_gets_a_ticket_without_a_token(anonymous: APIClient, api: APIClient) -> None:
     assert anonymous.post("/api/auth/ticket").status_code == 401
+    # Not even somebody who is known by other means.
+    assert api.post("/api/auth/ticket").status_code == 401
     assert not Ticket.objects.exists()
 
 
@@ -72,7 +74,7 @@ def test_the_ticket_of_an_administrator_who_acts_as_somebody_is_that_users(anony
 @pytest.mark.django_db(transaction=True)
 def test_of_twenty_who_come_with_one_ticket_one_is_let_in() -> None:
     user = make.a_user()
-    ticket = tickets.issue(user, services.session_of(services.issue_tokens(user).access))
+    ticket = tickets.issue(services.session_of(services.issue_tokens(user).access))
 
     def come(_: int) -> bool:
         try:

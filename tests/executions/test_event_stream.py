@@ -279,7 +279,7 @@ def test_a_stream_is_only_for_who_reads_it(api: APIClient) -> None:
 async def test_a_ticket_opens_one_stream_in_place_of_a_token(owner: User, token: str, start: Start) -> None:
     run = await start()
     session = await sync_to_async(accounts.session_of)(token)
-    ticket = await sync_to_async(tickets.issue)(owner, session)
+    ticket = await sync_to_async(tickets.issue)(session)
     stream = Request(path(run), query=f"ticket={ticket}")
     async with following(stream):
         await stream.until(lambda: stream.numbers == [1])

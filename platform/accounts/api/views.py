@@ -20,7 +20,7 @@ from accounts.api.serializers import (
 )
 from accounts.errors import NotAuthenticated
 from accounts.models import User
-from accounts.services import Session
+from accounts.ticketed import session_behind
 from core.api import error_responses
 
 
@@ -106,7 +106,7 @@ class TicketView(APIView):
     )
     def post(self, request: Request) -> Response:
         """Return what opens one WebSocket or event stream in place of the token, once and within 30 seconds."""
-        ticket = tickets.issue(cast(User, request.user), cast(Session, request.auth))
+        ticket = tickets.issue(session_behind(request))
         return Response({"ticket": ticket, "expires_in": tickets.TICKET_SECONDS})
 
 
