@@ -13,3 +13,4 @@ class CreditsConfig(AppConfig):
     def ready(self) -> None:
         """Bring the rest of the admin pages in."""
         import_module("credits.admin_usage")
+        import_module("credits.admin_payments")

@@ -12,8 +12,10 @@ from rest_framework.views import APIView
 from accounts.models import User
 from core.api import error_responses
 from credits.adjustments import adjust
+from credits.api.views_payments import CheckoutSerializer, PurchaseSerializer, user_of
 from credits.balances import balance_of
 from credits.kinds import CREDIT, MOST_CREDITS
+from credits.payments import top_ups
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key", str, OpenApiParameter.HEADER, description="A request that comes again with it moves nothing."
@@ -44,7 +46,9 @@ class AddedCreditsSerializer(serializers.Serializer[Any]):
 
 
 class CreditsView(APIView):
-    """The caller's balance."""
+    """The caller's balance, and how it grows."""
+
+    throttle_scope = "payments"
 
     @extend_schema(
         tags=["credits"],
@@ -55,6 +59,32 @@ class CreditsView(APIView):
     def get(self, request: Request) -> Response:
         """What you can spend; always 100 while credits are disabled on this server."""
         return Response({"credits": balance_of(cast(User, request.user).pk) // CREDIT})
+
+    @extend_schema(
+        tags=["credits"],
+        operation_id="buy_credits",
+        summary="Begin to buy credits",
+        request=PurchaseSerializer,
+        responses={200: CheckoutSerializer, **error_responses(400, 401, 413, 415, 422, 503)},
+    )
+    def post(self, request: Request) -> Response:
+        """Return the address of a page at Stripe to pay on; the card is kept there for later."""
+        body = PurchaseSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        url = top_ups.start_checkout(user_of(request), body.validated_data["credit_amount"])
+        return Response({"checkout_url": url})
+
+    @extend_schema(
+        tags=["credits"],
+        operation_id="confirm_purchase",
+        summary="Credit what you paid for",
+        request=None,
+        responses={200: None, **error_responses(401, 503)},
+    )
+    def patch(self, request: Request) -> Response:
+        """Ask Stripe about what you began to buy lately. Stripe tells by itself as well; credits come once."""
+        top_ups.confirm(user_of(request))
+        return Response()
 
 
 class AddCreditsView(APIView):

@@ -68,6 +68,10 @@ VARIABLES = [
     Variable("TASKLOOM_CREDITS", "disabled", "How use is paid for: disabled, monthly (a refill each month) or paid."),
     Variable("TASKLOOM_MONTHLY_CREDITS", "1500", "What monthly fills balances up to, in credits (US cents)."),
     Variable("TASKLOOM_ADJUSTMENT_LIMIT", "10000", "Credits that one administrator may give or take alone."),
+    Variable("STRIPE_API_KEY", "", "The secret key of the Stripe account that sells credits. Unset: none are sold."),
+    Variable("STRIPE_WEBHOOK_SECRET", "", "What Stripe signs webhooks with, whsec_…; two of them while it changes."),
+    Variable("STRIPE_API_BASE", "https://api.stripe.com", "Where Stripe is; elsewhere for tests."),
+    Variable("TASKLOOM_REFUND_MAIL", "", "Who gets a mail when a refund waits for a decision."),
     Variable("TASKLOOM_HTTP_ALLOW_PRIVATE", "", "host:port pairs that blocks may reach although they are not public."),
     Variable(
         "TASKLOOM_FILES_URL", "", "Where files are kept: file:///folder or s3://bucket/prefix. Unset: in TASKLOOM_HOME."

@@ -204,6 +204,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
         "schedule": 60.0,
         "options": {"expire_seconds": 60},
     },
+    "settle payments": {
+        "task": "credits.settle_payments",
+        "schedule": 60.0,
+        "options": {"expire_seconds": 60},
+    },
     "forget blobs": {
         "task": "executions.forget_blobs",
         "schedule": 3600.0,
@@ -247,6 +252,7 @@ RATES = env.rates(
         "starts": "1200/m",
         "batches": "60/m",
         "uploads": "120/m",
+        "payments": "30/m",
         "sign_in": "30/m",
         "sign_in_account": "20/15m",
         "mails": "10/m",
@@ -313,6 +319,10 @@ HTTP_ALLOW_PRIVATE = env.names("TASKLOOM_HTTP_ALLOW_PRIVATE")
 CREDITS = env.choice("TASKLOOM_CREDITS", ["disabled", "monthly", "paid"])
 MONTHLY_CREDITS = env.number("TASKLOOM_MONTHLY_CREDITS")
 ADJUSTMENT_LIMIT = env.number("TASKLOOM_ADJUSTMENT_LIMIT")
+STRIPE_API_KEY = env.text("STRIPE_API_KEY")
+STRIPE_WEBHOOK_SECRETS = env.names("STRIPE_WEBHOOK_SECRET")
+STRIPE_API_BASE = env.text("STRIPE_API_BASE")
+REFUND_MAIL = env.text("TASKLOOM_REFUND_MAIL")
 
 # --- The demo user ----------------------------------------------------------------------------------------------
 

@@ -345,8 +345,8 @@ def test_what_anybody_may_try_has_a_strict_limit_of_its_own():
         if not view.authentication_classes and hasattr(view, "post") and not hasattr(view, "throttle_scope")
     }
 
-    # Their tokens cannot be guessed, and they send no mail.
-    assert open_to_anybody == {"api/auth/token/refresh", "api/auth/logout"}
+    # Their tokens and signatures cannot be guessed, and they send no mail.
+    assert open_to_anybody == {"api/auth/token/refresh", "api/auth/logout", "api/credits/stripe_webhook"}
 
 
 def test_what_starts_runs_is_limited_as_such():

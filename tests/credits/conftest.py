@@ -1,16 +1,32 @@
-"""Users with credits."""
+"""Users with credits, and a Stripe that sells them some."""
+
+from collections.abc import Iterator
 
 import pytest
 from pytest_django import Settings
 
 from accounts.models import Role, User
 from tests import make
+from tests.fake_stripe import FakeStripe
+from tests.fake_stripe.server import API_KEY, SECRET
 
 
 @pytest.fixture
 def paid(settings: Settings) -> None:
     """People pay for what they use."""
     settings.CREDITS = "paid"
+
+
+@pytest.fixture
+def stripe(paid: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeStripe]:
+    """Stripe, which the platform is set up for."""
+    # The SDK's pauses between its attempts.
+    monkeypatch.setattr("stripe.HTTPClient.INITIAL_DELAY", 0.01)
+    monkeypatch.setattr("stripe.HTTPClient.MAX_DELAY", 0.01)
+    with FakeStripe.running() as running:
+        settings.STRIPE_API_KEY, settings.STRIPE_WEBHOOK_SECRETS = API_KEY, [SECRET]
+        settings.STRIPE_API_BASE = running.origin
+        yield running
 
 
 @pytest.fixture
@@ -22,6 +38,7 @@ def admin(db: None) -> User:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How long the ledger is tried."""
     parser.addoption("--ledger-turns", type=int, default=None, help="how often a hundred fight for one account")
+    parser.addoption("--top-up-races", type=int, default=None, help="how often the news of a payment races itself")
     parser.addoption("--ledger-moves", type=int, default=None, help="how many random moves are compared with a model")
 
 
@@ -36,3 +53,9 @@ def turns(request: pytest.FixtureRequest) -> int:
 def moves(request: pytest.FixtureRequest) -> int:
     """How many random moves are compared with a model."""
     return request.config.getoption("ledger_moves", default=None) or 400
+
+
+@pytest.fixture
+def races(request: pytest.FixtureRequest) -> int:
+    """How often the news of a payment races itself."""
+    return request.config.getoption("top_up_races", default=None) or 2

@@ -2,6 +2,7 @@
 
 from accounts.queue import MAIL
 from config.celery import app
+from credits import queue as payments
 from credits.queue import FOLD_TRANSFERS
 from executions import queue
 from files.queue import SWEEP
@@ -19,10 +20,15 @@ def test_every_task_that_is_sent_is_answered() -> None:
     assert {MAIL, queue.RING, queue.RUN_NODE, queue.FIRE_SCHEDULES, queue.FORGET_BLOBS, SWEEP, FOLD_TRANSFERS} <= set(
         app.tasks
     )
+    assert payments.TOP_UP == "credits.top_up"
+    assert payments.SETTLE_PAYMENTS == "credits.settle_payments"
+    assert payments.ANSWER_DISPUTE == "credits.answer_dispute"
+    assert payments.MAIL_REFUND_REQUEST == "credits.mail_refund_request"
+    assert {payments.TOP_UP, payments.ANSWER_DISPUTE, payments.MAIL_REFUND_REQUEST} <= set(app.tasks)
 
 
 def test_every_task_of_beat_is_answered() -> None:
     app.loader.import_default_modules()
     sent = {entry["task"] for entry in app.conf.beat_schedule.values()}
-    assert {queue.FIRE_SCHEDULES, queue.FORGET_BLOBS, SWEEP, FOLD_TRANSFERS} <= sent
+    assert {queue.FIRE_SCHEDULES, queue.FORGET_BLOBS, SWEEP, FOLD_TRANSFERS, payments.SETTLE_PAYMENTS} <= sent
     assert sent <= set(app.tasks)

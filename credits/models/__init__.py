@@ -1,0 +1,31 @@
+"""The rows: the books, and what was bought and went back."""
+
+from credits.models.books import Account, Adjustment, DayTotal, Fold, Transfer
+from credits.models.payments import (
+    Customer,
+    RefundRequest,
+    RefundStatus,
+    Reversal,
+    StripeEvent,
+    TopUp,
+    TopUpKind,
+    TopUpStatus,
+    lock_payment,
+)
+
+__all__ = [
+    "Account",
+    "Adjustment",
+    "Customer",
+    "DayTotal",
+    "Fold",
+    "RefundRequest",
+    "RefundStatus",
+    "Reversal",
+    "StripeEvent",
+    "TopUp",
+    "TopUpKind",
+    "TopUpStatus",
+    "Transfer",
+    "lock_payment",
+]

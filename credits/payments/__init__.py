@@ -1,0 +1,1 @@
+"""Buying credits and giving money back, through Stripe."""

@@ -1,0 +1,142 @@
+"""Charge a saved card when credits run low, without being asked: at most once for each occasion."""
+
+import logging
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from accounts.models import User
+from core.errors import Invalid
+from core.ids import uuid7
+from credits import ledger
+from credits.balances import balance_of, mode
+from credits.errors import CreditsDisabled
+from credits.kinds import CREDIT, Mode
+from credits.models import Customer, TopUp, TopUpKind, TopUpStatus
+from credits.payments import processor
+from credits.payments.errors import AutoTopUpInvalid, CardRefused, NoCard, PaymentRefused, TopUpUnderWay
+from credits.payments.objects import TOP_UP
+from credits.payments.top_ups import LEAST, MOST, credit_charge, customer_of, fail
+
+log = logging.getLogger(__name__)
+
+# After a card was refused nobody tries again for so long.
+PAUSE = timedelta(hours=1)
+# Stripe forgets idempotency keys after 24 hours: from then on only looking is safe.
+_KEYS_LAST = timedelta(hours=20)
+
+
+def configure(user: User, threshold: int, amount: int) -> None:
+    """Have `amount` credits bought whenever fewer than `threshold` are left; an amount of 0 switches it off.
+
+    With fewer left now, the card is charged at once, otherwise checked for nothing. Raises `CreditsDisabled`,
+    `AutoTopUpInvalid`, `NoCard`, `CardRefused`, `TopUpUnderWay` and what Stripe's silence raises; then what was
+    configured before stays.
+    """
+    if threshold < 0 or amount < 0 or amount > MOST or 0 < amount < LEAST or 0 < amount < threshold:
+        raise AutoTopUpInvalid(f"{amount} credits cannot be bought automatically below {threshold}")
+    if mode() is Mode.DISABLED:
+        raise CreditsDisabled
+    if amount == 0:
+        Customer.objects.filter(user=user).update(auto_threshold=0, auto_amount=0)
+        return
+    customer = customer_of(user)
+    cards = processor.cards(customer.stripe_id)
+    if not cards:
+        raise NoCard
+    if balance_of(user.pk) < threshold * CREDIT:
+        _charge(_attempt(customer, cards, threshold, amount, f"auto:{user.pk}:set-{uuid7()}"), customer)
+    else:
+        key = f"check:{user.pk}:{uuid7()}"
+        processor.check_card(customer.stripe_id, cards[0], key=key)
+        ledger.record_card_check(user.pk, key=key)
+    Customer.objects.filter(pk=customer.pk).update(auto_threshold=threshold, auto_amount=amount)
+
+
+def configured(user: User) -> tuple[int, int]:
+    """The threshold and the amount of `user`; both are 0 when nothing is bought automatically."""
+    customer = Customer.objects.filter(user=user).first()
+    return (customer.auto_threshold, customer.auto_amount) if customer else (0, 0)
+
+
+def top_up_if_low(user_id: UUID, period: str) -> bool:
+    """Charge the user's card if they want that and have few credits left; returns whether it was charged.
+
+    Once for each `period`, whatever comes of it: a run's id, or an hour.
+    """
+    customer = _wanting(user_id)
+    if customer is None:
+        return False
+    cards = processor.cards(customer.stripe_id)
+    if not cards:
+        log.info("No automatic top-up for user %s: there is no card", user_id)
+        return False
+    attempt = f"auto:{user_id}:{period}"
+    try:
+        _charge(_attempt(customer, cards, customer.auto_threshold, customer.auto_amount, attempt), customer)
+    except (TopUpUnderWay, CardRefused, PaymentRefused) as error:
+        log.info("No automatic top-up for user %s: %s", user_id, error)
+        return False
+    return True
+
+
+def settle(top_up: TopUp) -> None:
+    """Find out what became of an automatic top-up whose outcome nobody heard, or do it again under the same keys."""
+    customer = Customer.objects.filter(user=top_up.user_id).first()
+    if customer is None:
+        fail(top_up, "The account is gone")
+        return
+    for intent in processor.charges_of(customer.stripe_id, int(top_up.created_at.timestamp()) - 60):
+        if intent.link(TOP_UP) == top_up.pk and intent.status == "succeeded":
+            credit_charge(intent)
+            return
+    if top_up.created_at < timezone.now() - _KEYS_LAST:
+        fail(top_up, "The card was not charged")
+        return
+    try:
+        _charge(top_up, customer)
+    except (CardRefused, PaymentRefused) as error:
+        log.info("No automatic top-up for user %s: %s", top_up.user_id, error)
+
+
+def _wanting(user_id: UUID) -> Customer | None:
+    customer = Customer.objects.filter(user=user_id, user__is_active=True, auto_amount__gt=0).first()
+    if customer is None or mode() is Mode.DISABLED or balance_of(user_id) >= customer.auto_threshold * CREDIT:
+        return None
+    refused = TopUp.objects.filter(
+        user=user_id, kind=TopUpKind.AUTOMATIC, status=TopUpStatus.FAILED, updated_at__gte=timezone.now() - PAUSE
+    )
+    return None if refused.exists() else customer
+
+
+def _attempt(customer: Customer, cards: list[str], threshold: int, amount: int, attempt: str) -> TopUp:
+    try:
+        with transaction.atomic():
+            top_up = TopUp.objects.create(
+                user_id=customer.user_id, kind=TopUpKind.AUTOMATIC, amount=amount, attempt=attempt, cards=cards
+            )
+            # Looked at again: the row above may have waited for another one that has just been paid.
+            if balance_of(customer.user_id) >= threshold * CREDIT:
+                raise TopUpUnderWay
+            return top_up
+    except IntegrityError:
+        raise TopUpUnderWay from None
+
+
+def _charge(top_up: TopUp, customer: Customer) -> None:
+    """Charge the cards one after the other until one is not refused. Done again, it charges nothing again."""
+    refusal: Invalid = NoCard()
+    for card in top_up.cards:
+        try:
+            intent = processor.charge(
+                customer.stripe_id, card, top_up.amount, {TOP_UP: str(top_up.pk)}, key=f"{top_up.attempt}:{card}"
+            )
+        except (CardRefused, PaymentRefused) as error:
+            refusal = error
+            continue
+        credit_charge(intent)
+        return
+    fail(top_up, refusal.message)
+    raise refusal

@@ -1,0 +1,109 @@
+"""Our books beside Stripe's."""
+
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+import time_machine
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from pytest_django import Settings
+from rest_framework.test import APIClient
+
+from accounts.models import User
+from credits.models import Reversal, TopUp
+from credits.payments.comparison import Mismatch, compare_with_stripe
+from tests.credits.buying import begun, bought, hear
+from tests.fake_stripe import FakeStripe
+
+
+def mismatches() -> list[Mismatch]:
+    now = timezone.now()
+    return compare_with_stripe(now - timedelta(days=7), now + timedelta(minutes=1)).mismatches
+
+
+def compared() -> str:
+    out = StringIO()
+    call_command("compare_stripe", stdout=out, stderr=out)
+    return out.getvalue().strip()
+
+
+def test_what_was_bought_refunded_and_disputed_is_what_stripe_has(stripe: FakeStripe, api: APIClient) -> None:
+    first = bought(stripe, api, 1000, off=100)
+    second = bought(stripe, api, 700)
+    bought(stripe, api, 500, off=500)
+    stripe.account.give_back(str(first.payment_id), 300)
+    hear(stripe, stripe.account.events[-1])
+    stripe.account.dispute(str(second.payment_id))
+    hear(stripe, stripe.account.events[-1])
+    found = compare_with_stripe(timezone.now() - timedelta(days=7), timezone.now() + timedelta(minutes=1))
+    assert (found.payments, found.reversals, found.mismatches) == (2, 2, [])
+
+
+def test_each_side_that_lacks_something_or_has_it_otherwise_is_named(
+    stripe: FakeStripe, api: APIClient, user: User
+) -> None:
+    top_up = bought(stripe, api, 1000)
+    unheard = stripe.account.pay(str(begun(api, 600).checkout_id))["data"]["object"]["payment_intent"]
+    refund = stripe.account.give_back(str(top_up.payment_id), 200)
+    assert mismatches() == [Mismatch(unheard, 600, None), Mismatch(refund["id"], 200, None)]
+    invented = TopUp.objects.create(
+        user=user,
+        kind="checkout",
+        status="paid",
+        amount=900,
+        paid=900,
+        paid_at=timezone.now(),
+        payment_id="pi_invented",
+    )
+    TopUp.objects.filter(pk=top_up.pk).update(paid=999)
+    Reversal.objects.create(
+        stripe_id="re_invented", kind="refund", payment_id="pi_invented", top_up=invented, amount=5, stage=1,
+        taken_at=timezone.now(),
+    )  # fmt: skip
+    assert mismatches() == [
+        Mismatch(str(top_up.payment_id), 1000, 999),
+        Mismatch(unheard, 600, None),
+        Mismatch("pi_invented", None, 900),
+        Mismatch(refund["id"], 200, None),
+        Mismatch("re_invented", None, 5),
+    ]
+
+
+def test_what_the_account_sells_besides_is_left_out(stripe: FakeStripe, api: APIClient) -> None:
+    api.get("/api/credits/manage")
+    account = stripe.account
+    session = account.create_session(
+        {
+            "customer": next(each for each in account.objects if each.startswith("cus_")),
+            "mode": "payment",
+            "line_items": [{"price_data": {"unit_amount": 9900, "currency": "usd"}, "quantity": 1}],
+            "success_url": "",
+            "cancel_url": "",
+        }
+    )
+    paid = account.pay(session["id"])
+    account.give_back(paid["data"]["object"]["payment_intent"], 100)
+    assert mismatches() == []
+
+
+def test_long_books_are_read_to_their_end(stripe: FakeStripe, api: APIClient) -> None:
+    payment = str(bought(stripe, api, 100_000).payment_id)
+    for _ in range(150):
+        stripe.account.give_back(payment, 1)
+    assert len(mismatches()) == 150
+
+
+def test_the_command_prints_counts_and_fails_when_something_differs(
+    stripe: FakeStripe, api: APIClient, settings: Settings
+) -> None:
+    bought(stripe, api)
+    assert compared() == "0 payments and 0 reversals, 0 mismatches"
+    with time_machine.travel(timezone.now() + timedelta(minutes=6)):
+        assert compared() == "1 payments and 0 reversals, 0 mismatches"
+        TopUp.objects.update(paid=1)
+        with pytest.raises(CommandError, match="1 payments and 0 reversals, 1 mismatches"):
+            compared()
+    settings.STRIPE_API_KEY = ""
+    with pytest.raises(CommandError, match=r"not set up.*STRIPE_API_KEY"):
+        compared()
