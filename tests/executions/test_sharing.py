@@ -162,7 +162,16 @@ def test_only_the_owner_shares_and_only_below_the_runs_own_graph(
     assert anonymous.get(f"/api/public/shared/{token}").status_code == 200
 
 
-@pytest.mark.parametrize("token", ["x", "1234", str(uuid4()).upper().replace("0", "A"), uuid4().hex, f"{uuid4()}0"])
+@pytest.mark.parametrize(
+    "token",
+    [
+        "x",
+        "1234",
+        "BDC0E0CA-6F4B-4AEB-8C1B-2C3A8C5B1A3F",
+        "bdc0e0ca6f4b4aeb8c1b2c3a8c5b1a3f",
+        "bdc0e0ca-6f4b-4aeb-8c1b-2c3a8c5b1a3f0",
+    ],
+)
 def test_what_is_no_token_is_refused_with_its_place(anonymous: APIClient, token: str) -> None:
     answer = anonymous.get(f"/api/public/shared/{token}")
     assert answer.status_code == 422
