@@ -9,7 +9,7 @@ COPY . .
 RUN uv sync --frozen --no-dev
 
 FROM python:3.13-slim
-RUN useradd --system --home-dir /app taskloom && mkdir -p /var/lib/taskloom && chown taskloom /var/lib/taskloom
+RUN useradd --system --home-dir /app taskloom && mkdir -p /var/lib/taskloom/files && chown -R taskloom /var/lib/taskloom
 COPY --from=build /app /app
 ENV PATH=/app/.venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
