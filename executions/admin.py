@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -17,6 +17,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from accounts.models import User
 from core.admin import ReadOnly
 from core.errors import DomainError
 from core.paging import bounded_count
@@ -113,8 +114,10 @@ class GraphExecutionAdmin(LookOnly):
     @admin.action(description="Share the selected runs no longer", permissions=["stop"])
     def unshare(self, request: HttpRequest, queryset: QuerySet[GraphExecution]) -> None:
         """Take back the links to the selected runs."""
-        count = sum(sharing.unshare(run_id) for run_id in queryset.values_list("pk", flat=True))
-        self.message_user(request, f"The links to {count} runs lead nowhere now.")
+        unshared = [run for run in queryset if sharing.unshare(run.pk, by=cast(User, request.user).pk)]
+        for run in unshared:
+            self.log_change(request, run, "Took back the link to it.")
+        self.message_user(request, f"The links to {len(unshared)} runs lead nowhere now.")
 
     def has_stop_permission(self, request: HttpRequest) -> bool:
         """Whoever operates the platform may."""

@@ -33,23 +33,26 @@ class Link:
     url: str
 
 
-def share(run_id: UUID) -> Link:
-    """Show the run to whoever has the link, from now on; links given before lead nowhere. Raises `NoSuchRun`."""
+def share(run_id: UUID, *, by: UUID) -> Link:
+    """Show the run to whoever has the link, from now on; links given before lead nowhere. Raises `NoSuchRun`.
+
+    The log says which user it was.
+    """
     nonce = uuid4()
     token = token_of(nonce)
     runs = GraphExecution.objects.filter(pk=run_id, is_deleted=False)
     if not runs.update(share_nonce=nonce, share_digest=digest_of(token), shared_at=Now()):
         raise NoSuchRun(run_id=str(run_id))
-    log.info("Run %s is shared by a new link", run_id)
+    log.info("User %s shared run %s by a new link", by, run_id)
     return Link(token, f"{settings.FRONTEND_URL.rstrip('/')}/share/{token}")
 
 
-def unshare(run_id: UUID) -> bool:
-    """Take back the link to the run; whether there was one."""
+def unshare(run_id: UUID, *, by: UUID) -> bool:
+    """Take back the link to the run; whether there was one. The log says which user it was."""
     shared = GraphExecution.objects.filter(pk=run_id).shared()
     was_shared = shared.update(share_nonce=None, share_digest=None, shared_at=None) > 0
     if was_shared:
-        log.info("Run %s is shared no longer", run_id)
+        log.info("User %s took back the link to run %s", by, run_id)
     return was_shared
 
 

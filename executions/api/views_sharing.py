@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from core.api import Problem, RequestInvalid, error_responses
 from executions import sharing
-from executions.api.requests import own_run
+from executions.api.requests import own_run, user_of
 from executions.api.serializers import STATUSES
 
 _PATTERN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -51,7 +51,7 @@ class ShareView(APIView):
     )
     def post(self, request: Request, graph_id: UUID, graph_exec_id: UUID) -> Response:
         """Show the run's outputs to whoever has the link. Each call makes a new one and ends the one before."""
-        link = sharing.share(own_run(request, graph_exec_id, graph_id).pk)
+        link = sharing.share(own_run(request, graph_exec_id, graph_id).pk, by=user_of(request).pk)
         return Response({"share_url": link.url, "share_token": link.token})
 
     @extend_schema(
@@ -62,7 +62,7 @@ class ShareView(APIView):
     )
     def delete(self, request: Request, graph_id: UUID, graph_exec_id: UUID) -> Response:
         """End the link to the run; without one nothing changes."""
-        sharing.unshare(own_run(request, graph_exec_id, graph_id).pk)
+        sharing.unshare(own_run(request, graph_exec_id, graph_id).pk, by=user_of(request).pk)
         return Response(status=204)
 
 

@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.conf import settings
+from django.contrib.admin.models import LogEntry
 from django.test import Client
 from pytest_django import Settings
 from rest_framework.test import APIClient
@@ -231,6 +232,21 @@ def test_an_operator_sees_what_is_shared_and_takes_links_back(
     page = operator.get(f"{runs}{run.pk}/change/").content.decode()
     assert "Shared at" in page
     assert token not in page
-    operator.post(runs, {"action": "unshare", "_selected_action": [str(run.pk)]})
+    for _ in range(2):
+        operator.post(runs, {"action": "unshare", "_selected_action": [str(run.pk)]})
     assert anonymous.get(f"/api/public/shared/{token}").status_code == 404
     assert kept(run) == NOT_SHARED
+    # The history of the run says so once, for nothing was left to take back the second time.
+    assert LogEntry.objects.get().object_id == str(run.pk)
+
+
+def test_the_log_says_who_shared_what(api: APIClient, run: GraphExecution, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "executions.sharing"):
+        token = shared(api, run)
+        api.delete(path(run))
+        api.delete(path(run))
+    assert caplog.messages == [
+        f"User {run.user_id} shared run {run.pk} by a new link",
+        f"User {run.user_id} took back the link to run {run.pk}",
+    ]
+    assert token not in caplog.text
