@@ -19,6 +19,7 @@ from graphs.checks import NodeErrors
 
 # How a text that names a file begins in JSON.
 MARK = f'"{SCHEME}'.encode()
+MOST_FILES = 1000
 
 
 class RunFiles:
@@ -62,10 +63,15 @@ def missing_files(
         **{(node_id, pin): value for node_id, pins in masks.items() for pin, value in pins.items()},
     }
     named = {place: set(_uris_in(value)) for place, value in given.items()}
-    there = services.named_files(user_id, set().union(*named.values()))
+    uris = set().union(*named.values())
+    if len(uris) > MOST_FILES:
+        return {
+            str(checks.definition.id): {"inputs": f"They name {len(uris):,} files; a run may be given {MOST_FILES:,}"}
+        }
+    there = services.named_files(user_id, uris)
     errors: NodeErrors = {}
-    for (node_id, pin), uris in named.items():
-        if gone := sorted(uris - there.keys()):
+    for (node_id, pin), wanted in named.items():
+        if gone := sorted(wanted - there.keys()):
             errors.setdefault(node_id, {})[pin] = f"There is no file {gone[0]} of yours, or it has expired"
     return errors
 

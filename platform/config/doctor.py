@@ -18,6 +18,7 @@ from django.core import checks
 
 from config import env
 from config.embedded import CannotStart, Embedded, identity, is_running
+from core.ids import uuid7
 
 _NEEDED_BYTES = 1024**3
 _OLDEST_POSTGRES = 150000
@@ -74,6 +75,8 @@ def _services() -> Iterator[Finding]:
         if migrations.ok and migrations.message == _MIGRATED:
             yield _guarded("runs", _runs, "See what `postgres` above says.")
             yield _guarded("schedules", _schedules, "See what `postgres` above says.")
+    yield _guarded("files", _files, "Make it writable for this user, or correct TASKLOOM_FILES_URL.")
+    yield _guarded("scanner", _scanner, "Start clamd, or correct TASKLOOM_CLAMD_URL.")
     yield _guarded("redis", _redis, "Start it, or correct REDIS_URL.")
     yield _guarded("broker", _broker, "Start it, or correct CELERY_BROKER_URL.")
     yield _guarded("channel layer", _channel_layer, "See what `redis` above says.")
@@ -192,6 +195,26 @@ def _schedules() -> Finding:
     told = "none is due" if found is None else f"due for {found[1]:.0f} s: {found[0]}"
     cure = "Start beat, and a worker with the queue `default`."
     return Finding("schedules", found is None or found[1] <= _OVERDUE_SECONDS, told, cure)
+
+
+def _files() -> Finding:
+    from django.core.files.base import ContentFile
+
+    from files.services import storage
+
+    where = settings.STORAGES["files"]["OPTIONS"]
+    name = storage().save(f"doctor-{uuid7()}", ContentFile(b"probe"))
+    storage().delete(name)
+    return Finding("files", True, str(where.get("bucket_name") or where["location"]))
+
+
+def _scanner() -> Finding:
+    from files import clamd
+
+    if not settings.CLAMD_URL:
+        return Finding("scanner", True, "none: uploads are not looked through for viruses")
+    clamd.scan([b"probe"])
+    return Finding("scanner", True, settings.CLAMD_URL)
 
 
 def _redis() -> Finding:

@@ -44,6 +44,8 @@ def test_all_is_well_on_running_services():
         "settings",
         "postgres",
         "migrations",
+        "files",
+        "scanner",
         "redis",
         "broker",
         "channel layer",
@@ -94,3 +96,18 @@ def test_a_weak_secret_is_ill():
         "message": "JWT_SIGNING_KEY cannot be used: it is shorter than 32 bytes. (config.E002)",
         "cure": "Set it to the output of: python -c 'import secrets; print(secrets.token_urlsafe(64))'",
     }
+
+
+def test_a_storage_that_cannot_be_written_and_a_scanner_that_is_away_are_ill():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        clamd = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        code, report = doctor(
+            "--port", str(a_free_port()), TASKLOOM_FILES_URL="file:///dev/null/files", TASKLOOM_CLAMD_URL=clamd
+        )
+
+    assert code == 1
+    files, scanner = finding(report, "files"), finding(report, "scanner")
+    assert (files["ok"], scanner["ok"]) == (False, False)
+    assert files["cure"] == "Make it writable for this user, or correct TASKLOOM_FILES_URL."
+    assert scanner["message"].startswith("The virus scanner does not answer")

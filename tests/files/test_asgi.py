@@ -55,6 +55,12 @@ def test_a_content_is_sent_in_pieces_and_no_connection_is_held_meanwhile(link: t
     assert (slow.answer[0], len(slow.answer[1])) == (200, 65_536)
 
 
+def test_headers_alone_are_sent_without_reading_the_content(link: tuple[str, bytes]) -> None:
+    client = asyncio.run(Client(link[0], query_string=link[1], method="HEAD").asks(ThreadedHandler()))
+
+    assert (client.answer, dict(client.got[0]["headers"])[b"Content-Length"]) == ((200, b""), b"1024000")
+
+
 def test_an_upload_that_breaks_off_leaves_nothing(owner: User, folder: Path) -> None:
     begun = {"type": "http.request", "body": FORM[:-20], "more_body": True}
 

@@ -139,6 +139,16 @@ def test_a_part_that_is_not_there_is_refused(api: APIClient, file_id: str, asked
     assert answer.headers["Content-Range"] == "bytes */1024"
 
 
+def test_who_asks_for_headers_gets_them_alone(api: APIClient, file_id: str) -> None:
+    answer: Any = api.head(f"/api/files/{file_id}/download")
+
+    assert (answer.status_code, answer.headers["Content-Length"], b"".join(answer.streaming_content)) == (
+        200,
+        "1024",
+        b"",
+    )
+
+
 def test_a_part_of_what_it_was_is_not_mixed_with_what_it_is(api: APIClient, file_id: str) -> None:
     path = f"/api/files/{file_id}/download"
     etag = got(api, path)[2]["ETag"]

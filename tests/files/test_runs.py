@@ -100,6 +100,15 @@ def test_files_are_looked_for_wherever_a_value_names_them(api: APIClient, user: 
     assert GraphExecution.objects.count() == 1
 
 
+def test_a_run_is_given_a_thousand_files_and_no_more(api: APIClient, user: User) -> None:
+    graph = draw(user, {"in": ("AgentInput", {"name": "things"})})
+    answer = execute(api, graph, things=[f"workspace://{uuid4()}" for _ in range(1001)])
+
+    assert answer.json()["detail"]["node_errors"] == {
+        str(graph.id): {"inputs": "They name 1,001 files; a run may be given 1,000"}
+    }
+
+
 def test_batches_and_schedules_are_refused_alike(api: APIClient, user: User, upload: Upload) -> None:
     table = a_table(user)
     there = upload(CSV).json()["file_uri"]

@@ -68,6 +68,11 @@ class ContentResponse(StreamingHttpResponse):
         if part:
             self.headers["Content-Range"] = f"bytes {part.start}-{part.start + part.length - 1}/{size}"
 
+    def leave_out_content(self) -> None:
+        """Send only the headers: who asks for them shall not have all of it read."""
+        self._left = 0
+        self.streaming_content = ()
+
     def close(self) -> None:
         """End the response, and with it the file."""
         super().close()

@@ -188,9 +188,12 @@ class DownloadView(APIView):
             headers = {"Content-Range": f"bytes */{file.size}"}
             return Response(envelope("no_such_part", message), status=416, headers=headers)
         content = services.open_content(file)
-        return ContentResponse(
+        response = ContentResponse(
             content, size=file.size, name=file.name, media_type=file.media_type, etag=etag, part=part
         )
+        if request.method == "HEAD":
+            response.leave_out_content()
+        return response
 
 
 def _file_for(request: Request, file_id: UUID) -> StoredFile:
