@@ -28,7 +28,7 @@ from tests import make
 from tests.executions.conftest import ended
 from tests.executions.watching import watching
 
-PATIENCE = 5.0
+PATIENCE = 15.0
 STREAM = "text/event-stream"
 JSON = "application/json"
 
@@ -145,7 +145,7 @@ async def finished(engine: Engine, run: GraphExecution) -> None:
 
 async def left_behind() -> bool:
     """Whether anybody still listens, after a moment."""
-    for _ in range(100):
+    for _ in range(500):
         if not listening._listeners:
             return False
         await asyncio.sleep(0.02)
