@@ -1,7 +1,7 @@
 """What every endpoint has in common: one shape of error, strict JSON in."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import IO, Any, ClassVar, TypeVar
 
 import orjson
@@ -11,6 +11,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse
 from drf_spectacular.utils import OpenApiResponse
 from rest_framework import exceptions, serializers
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -158,6 +159,14 @@ class QuickJSONRenderer(JSONRenderer):
             return orjson.dumps(data, default=_ENCODER.default, option=orjson.OPT_PASSTHROUGH_DATETIME)
         except TypeError:
             return bytes(super().render(data, accepted_media_type, renderer_context))
+
+
+class StrictNegotiation(DefaultContentNegotiation):
+    """Takes a body only for what it says that it is: `*/*` is what somebody accepts, and no kind of body."""
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
+        """The parser for this kind of body, if there is one."""
+        return None if "*" in (request.content_type or "") else super().select_parser(request, parsers)
 
 
 class StrictJSONParser(BaseParser):

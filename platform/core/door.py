@@ -110,4 +110,4 @@ def _encoded(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
 
 def _header(scope: Scope, name: str) -> str:
     wanted = name.lower().encode()
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == wanted), "")
+    return next((value.decode("latin-1") for key, value in scope.get("headers", ()) if key == wanted), "")

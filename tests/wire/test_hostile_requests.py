@@ -257,3 +257,25 @@ def test_every_changed_character_of_a_cursor_is_noticed_or_leads_to_nothing_fore
             assert theirs.isdisjoint(run["id"] for run in answer.json())
 
     assert statuses <= {200, 422}
+
+
+# --- Kinds of bodies --------------------------------------------------------------------------------------------
+
+OTHER_KINDS = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
+OTHER_KINDS += ["application/jsonp", "*/*", "application/*", ""]
+
+
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_a_body_that_does_not_say_that_it_is_json_changes_nothing(world: World, kind: str) -> None:
+    writing = [each for each in operations() if body_types(each) == {"application/json"}]
+    before = belonging_to(world.owner)
+
+    statuses = {}
+    for operation in writing:
+        body = json.dumps(body_for(operation, world))
+        answer = client_of(world).generic(operation.method.upper(), operation.at(world), body, content_type=kind)
+        statuses[operation.schema["operationId"]] = answer.status_code
+
+    # Some look for what the path names, or who may do it, before they look at the body.
+    assert {name: status for name, status in statuses.items() if status not in (403, 404, 415, 503)} == {}
+    assert belonging_to(world.owner) == before
