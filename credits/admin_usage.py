@@ -10,7 +10,7 @@ from accounts.models import User
 from credits.admin import Books
 from credits.chart import HEIGHT, WIDTH, chart_of
 from credits.errors import shown
-from credits.models import DayTotal
+from credits.models import DayTotal, LowBalance
 from credits.usage import Period, used_by_day
 
 
@@ -39,6 +39,22 @@ class DayTotalAdmin(Books):
             "height": HEIGHT,
         }
         return super().changelist_view(request, {**(extra_context or {}), **context})
+
+
+@admin.register(LowBalance)
+class LowBalanceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    """Below how many credits people are told; from the next charge on."""
+
+    list_display = ("__str__",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """While there is none."""
+        return bool(request.user.is_superuser) and not LowBalance.objects.exists()
+
+    def save_model(self, request: HttpRequest, obj: LowBalance, form: Any, change: bool) -> None:
+        """Keep it as the only one."""
+        obj.pk = 1
+        super().save_model(request, obj, form, change)
 
 
 def _searched(text: str) -> User | None:

@@ -1,6 +1,6 @@
 """The rows: the books, and what was bought and went back."""
 
-from credits.models.books import Account, Adjustment, DayTotal, Fold, Transfer
+from credits.models.books import Account, Adjustment, DayTotal, Fold, LowBalance, Transfer
 from credits.models.payments import (
     Customer,
     RefundRequest,
@@ -19,6 +19,7 @@ __all__ = [
     "Customer",
     "DayTotal",
     "Fold",
+    "LowBalance",
     "RefundRequest",
     "RefundStatus",
     "Reversal",

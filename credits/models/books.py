@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from accounts.models import User
 from core.ids import uuid7
-from credits.kinds import MOST, Kind, Party
+from credits.kinds import MOST, MOST_CREDITS, Kind, Party
 
 
 class AccountQuerySet(models.QuerySet["Account"]):
@@ -162,6 +162,23 @@ class Fold(models.Model):
 
     def __str__(self) -> str:
         return f"up to {self.done}"
+
+
+class LowBalance(models.Model):
+    """Below how many credits a balance is low, in the only row; without one, 500. A trigger reads it."""
+
+    below = models.PositiveIntegerField(default=500, help_text="Credits. 0: nobody is told that their balance is low.")
+
+    class Meta:
+        verbose_name = "low balance"
+        verbose_name_plural = "low balance"
+        constraints = [
+            models.CheckConstraint(condition=Q(pk=1), name="one_balance_is_low_for_all"),
+            models.CheckConstraint(condition=Q(below__lte=MOST_CREDITS), name="low_balances_can_be_counted"),
+        ]
+
+    def __str__(self) -> str:
+        return f"below {self.below} credits"
 
 
 class AdjustmentQuerySet(models.QuerySet["Adjustment"]):

@@ -14,6 +14,7 @@ from credits.balances import balance_of
 from credits.errors import DecidedBefore
 from credits.kinds import CREDIT
 from credits.models import RefundRequest, RefundStatus, TopUp, TopUpStatus
+from credits.notices import tell_refund
 from credits.payments import processor, reversals
 from credits.payments.errors import (
     AlreadyAsked,
@@ -76,9 +77,11 @@ def send_refund(request: RefundRequest) -> None:
             payment_id, request.amount, {REFUND_REQUEST: str(request.pk)}, key=f"refund:{request.pk}"
         )
     except PaymentRefused as error:
-        RefundRequest.objects.filter(pk=request.pk, status=RefundStatus.SENDING).update(
-            status=RefundStatus.FAILED, result=error.message, updated_at=timezone.now()
-        )
+        with transaction.atomic():
+            RefundRequest.objects.filter(pk=request.pk, status=RefundStatus.SENDING).update(
+                status=RefundStatus.FAILED, result=error.message, updated_at=timezone.now()
+            )
+            tell_refund(request.pk)
         raise
     reversals.record(refund)
 
@@ -145,4 +148,5 @@ def _decide(request_id: UUID, decided_by: User, status: RefundStatus, result: st
             raise DecidedBefore
         request.status, request.result, request.decided_by = status, result, decided_by
         request.save()
+        tell_refund(request.pk)
     return request

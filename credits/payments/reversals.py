@@ -8,6 +8,7 @@ from django.utils import timezone
 from credits import ledger
 from credits.kinds import CREDIT, Kind
 from credits.models import RefundRequest, RefundStatus, Reversal, TopUp, lock_payment
+from credits.notices import tell_refund
 from credits.payments.objects import REFUND_REQUEST, Refund, Reversed, Stage
 
 log = logging.getLogger(__name__)
@@ -95,3 +96,4 @@ def _tell_request(reversal: Reversal) -> None:
     RefundRequest.objects.filter(pk=reversal.request_id, top_up=reversal.top_up).update(
         status=status, result=result, stripe_id=reversal.stripe_id, updated_at=timezone.now()
     )
+    tell_refund(reversal.request_id)

@@ -1,6 +1,7 @@
 """What people decide for themselves: their address, their time zone, and what they are told."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cache
 from zoneinfo import available_timezones
 
@@ -61,3 +62,22 @@ def set_preferences(user: User, wanted: Mapping[Notice, bool], daily_limit: int)
         preferences.daily_limit = daily_limit or preferences.daily_limit
         preferences.save()
     return preferences
+
+
+def wants(user: User, kind: Notice) -> bool:
+    """Whether the user wants mails of this kind."""
+    return kind.value not in preferences_of(user).unwanted
+
+
+def count_mail(user: User, now: datetime) -> bool:
+    """Count a mail that is about to be sent; false, and not counted, when there are enough for this day of UTC."""
+    today = now.astimezone(UTC).date()
+    with transaction.atomic():
+        Preferences.objects.bulk_create([Preferences(user=user)], ignore_conflicts=True)
+        preferences = Preferences.objects.locked(user)
+        sent = preferences.mails_on(today)
+        if sent >= preferences.daily_limit:
+            return False
+        preferences.mails_sent, preferences.mailed_on = sent + 1, today
+        preferences.save()
+    return True

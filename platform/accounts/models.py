@@ -1,6 +1,6 @@
 """Who people are, and the keys that programs show in their place."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, ClassVar, Self
 from uuid import UUID
 
@@ -160,11 +160,17 @@ class Preferences(TimeStamped):
     user = models.OneToOneField(User, models.CASCADE, related_name="preferences")
     unwanted = ArrayField(models.CharField(max_length=30, choices=Notice.choices), default=list, blank=True)
     daily_limit = models.PositiveIntegerField(default=3)
+    mails_sent = models.PositiveIntegerField(db_default=0, help_text="Those that count, on the day mailed_on of UTC.")
+    mailed_on = models.DateField(null=True, blank=True)
 
     objects = PreferencesQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "preferences"
+
+    def mails_on(self, day: date) -> int:
+        """How many mails that count were sent on a day, if it is the last one on which any was."""
+        return self.mails_sent if self.mailed_on == day else 0
 
 
 class ApiKeyPermission(models.TextChoices):

@@ -199,6 +199,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
         # While no worker takes them they must not pile up: one that comes later does all that earlier ones would have.
         "options": {"expire_seconds": 60},
     },
+    "send mails of notices": {
+        "task": "notifications.send_mails",
+        "schedule": 15.0,
+        "options": {"expire_seconds": 60},
+    },
     "fold transfers": {
         "task": "credits.fold_transfers",
         "schedule": 60.0,

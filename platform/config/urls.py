@@ -16,6 +16,7 @@ urlpatterns = [
     path("api/docs/", DocsView.as_view(), name="docs"),
     path("api/", include("accounts.api.urls")),
     path("api/", include("credits.api.urls")),
+    path("api/", include("notifications.api.urls")),
     path("api/", include("graphs.api.urls")),
     path("api/", include("executions.api.urls")),
     path("api/builder/", include("builder.api.urls")),

@@ -216,6 +216,29 @@ def test_a_refund_that_the_bank_sends_back_returns_the_credits(stripe: FakeStrip
 
 
 @pytest.mark.django_db(transaction=True)
+def test_whoever_asked_is_told_once_what_came_of_it(
+    stripe: FakeStripe, api: APIClient, user: User, admin: User
+) -> None:
+    def told() -> list[tuple[str, str]]:
+        inbox = reversed(api.get("/api/notifications").json()["notifications"])
+        return [(each["title"], each["data"]["result"]) for each in inbox if each["type"] == "REFUND_PROCESSED"]
+
+    top_up = bought(stripe, api, 1000)
+    asked(api, top_up)
+    sent = ("Your refund was sent", "1000 cents were sent back")
+    for _ in range(2):
+        hear(stripe, stripe.account.events[-1])
+        assert told() == [sent]
+    hear(stripe, stripe.account.change_refund(str(RefundRequest.objects.get().stripe_id), "failed"))
+    returned = ("Your refund was not granted", "The bank did not take the money back")
+    assert told() == [sent, returned]
+    spent(user, 900)
+    assert asked(api, top_up).json() == 0
+    assert told() == [sent, returned]
+    refunds.reject(RefundRequest.objects.order_by("-created_at")[0].pk, admin, "Used up")
+    assert told() == [sent, returned, ("Your refund was not granted", "Used up")]
+
+
 def test_of_many_that_ask_for_a_refund_at_once_one_gets_it(
     stripe: FakeStripe, owner: User, client_of: Callable[[User], APIClient]
 ) -> None:

@@ -6,6 +6,7 @@ from credits import queue as payments
 from credits.queue import FOLD_TRANSFERS
 from executions import queue
 from files.queue import SWEEP
+from notifications.queue import SEND_MAILS
 
 
 def test_every_task_that_is_sent_is_answered() -> None:
@@ -16,10 +17,10 @@ def test_every_task_that_is_sent_is_answered() -> None:
     assert queue.FIRE_SCHEDULES == "executions.fire_schedules"
     assert queue.FORGET_BLOBS == "executions.forget_blobs"
     assert SWEEP == "files.sweep"
+    assert SEND_MAILS == "notifications.send_mails"
     assert FOLD_TRANSFERS == "credits.fold_transfers"
-    assert {MAIL, queue.RING, queue.RUN_NODE, queue.FIRE_SCHEDULES, queue.FORGET_BLOBS, SWEEP, FOLD_TRANSFERS} <= set(
-        app.tasks
-    )
+    ours = {queue.RING, queue.RUN_NODE, queue.FIRE_SCHEDULES, queue.FORGET_BLOBS}
+    assert {MAIL, SWEEP, FOLD_TRANSFERS, SEND_MAILS, *ours} <= set(app.tasks)
     assert payments.TOP_UP == "credits.top_up"
     assert payments.SETTLE_PAYMENTS == "credits.settle_payments"
     assert payments.ANSWER_DISPUTE == "credits.answer_dispute"
@@ -30,5 +31,12 @@ def test_every_task_that_is_sent_is_answered() -> None:
 def test_every_task_of_beat_is_answered() -> None:
     app.loader.import_default_modules()
     sent = {entry["task"] for entry in app.conf.beat_schedule.values()}
-    assert {queue.FIRE_SCHEDULES, queue.FORGET_BLOBS, SWEEP, FOLD_TRANSFERS, payments.SETTLE_PAYMENTS} <= sent
+    assert {
+        queue.FIRE_SCHEDULES,
+        queue.FORGET_BLOBS,
+        SWEEP,
+        FOLD_TRANSFERS,
+        SEND_MAILS,
+        payments.SETTLE_PAYMENTS,
+    } <= sent
     assert sent <= set(app.tasks)

@@ -177,11 +177,12 @@ class PreferencesView(APIView):
 
 
 def _shown(preferences: Preferences) -> dict[str, Any]:
+    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
     return {
         "user_id": preferences.user.pk,
         "email": preferences.user.email,
         "preferences": {kind.value: kind.value not in preferences.unwanted for kind in Notice},
         "daily_limit": preferences.daily_limit,
-        "emails_sent_today": 0,
-        "last_reset_date": timezone.now().replace(hour=0, minute=0, second=0, microsecond=0),
+        "emails_sent_today": preferences.mails_on(midnight.date()),
+        "last_reset_date": midnight,
     }
