@@ -11,6 +11,7 @@ class CreditsConfig(AppConfig):
     name = "credits"
 
     def ready(self) -> None:
-        """Bring the rest of the admin pages in."""
+        """Bring the checks and the rest of the admin pages in."""
+        import_module("credits.system_checks")
         import_module("credits.admin_usage")
         import_module("credits.admin_payments")

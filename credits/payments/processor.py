@@ -6,6 +6,7 @@ idempotency key of ours, so that it can be repeated after a failure whose outcom
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
+from importlib.util import find_spec
 from typing import Any
 
 from django.conf import settings
@@ -29,6 +30,11 @@ Metadata = Mapping[str, str]
 def require() -> None:
     """Raise `PaymentsOff` when nothing can be bought here."""
     _client()
+
+
+def is_installed() -> bool:
+    """Whether the package that speaks to Stripe is there."""
+    return find_spec("stripe") is not None
 
 
 def create_customer(user_id: str, email: str, *, key: str) -> str:

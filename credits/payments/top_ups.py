@@ -15,7 +15,7 @@ from credits.balances import mode
 from credits.kinds import CREDIT, Kind, Mode
 from credits.models import Customer, TopUp, TopUpKind, TopUpStatus, lock_payment
 from credits.payments import processor, reversals
-from credits.payments.errors import PurchaseInvalid
+from credits.payments.errors import PaymentsUnavailable, PurchaseInvalid
 from credits.payments.objects import TOP_UP, Checkout, Intent
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ _MOST_CONFIRMED = 5
 def start_checkout(user: User, amount: int) -> str:
     """Return the address of a page on which `user` pays for `amount` credits; empty while credits are disabled.
 
-    Raises `PurchaseInvalid`, `PaymentsOff`, `PaymentsUnavailable` and `PaymentRefused`; then nothing is kept.
+    Raises `PurchaseInvalid`, `PaymentsOff` and `PaymentRefused`, and then nothing is kept; and `PaymentsUnavailable`.
     """
     if amount < LEAST or amount > MOST or amount % STEP:
         raise PurchaseInvalid(f"{amount} credits cannot be bought: it must be 500 to {MOST:,} in steps of {STEP}")
@@ -51,6 +51,9 @@ def start_checkout(user: User, amount: int) -> str:
             cancel=f"{site}/profile/credits?topup=cancel",
             key=f"checkout:{top_up.pk}",
         )
+    except PaymentsUnavailable:
+        # The page may be there all the same: if somebody pays on it, this row tells for whom.
+        raise
     except DomainError:
         top_up.delete()
         raise

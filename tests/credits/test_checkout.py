@@ -1,16 +1,20 @@
 """Buying credits on a page of Stripe's."""
 
 import sys
+from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.db import transaction
+from django.utils import timezone
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts.models import User
 from credits.models import Customer, StripeEvent, TopUp, Transfer
 from credits.payments import processor
+from credits.payments.settling import settle_payments
 from tests.credits.buying import begun, bought, credits_of, hear, posted, rows
 from tests.fake_stripe import FakeStripe
 
@@ -233,12 +237,20 @@ def test_a_key_that_stripe_does_not_know_is_said_so(stripe: FakeStripe, api: API
     assert (answer.status_code, answer.json()["code"], TopUp.objects.count()) == (503, "payments_off", 0)
 
 
-def test_a_stripe_that_fails_again_and_again_leaves_nothing_behind(stripe: FakeStripe, api: APIClient) -> None:
+def test_a_page_whose_address_got_lost_is_credited_should_somebody_pay_on_it(
+    stripe: FakeStripe, api: APIClient, user: User
+) -> None:
     api.get("/api/credits/manage")
-    stripe.faults = [500, 502, 503]
+    stripe.faults = [500, 502, "lost"]
     answer = api.post("/api/credits", {"credit_amount": 500}, format="json")
     assert (answer.status_code, answer.json()["code"]) == (503, "payments_unavailable")
-    assert (TopUp.objects.count(), stripe.faults) == (0, [])
+    assert (api.get("/api/credits").json(), stripe.faults) == ({"credits": 0}, [])
+    with time_machine.travel(timezone.now() + timedelta(hours=2)):
+        settle_payments()
+    assert TopUp.objects.get().failure == "No page was opened"
+    [session] = stripe.account.found("checkout.session")
+    assert hear(stripe, stripe.account.pay(session["id"])) == "credited"
+    assert (credits_of(user), TopUp.objects.get().failure) == (500, "")
 
 
 @pytest.mark.parametrize("fault", [500, "lost"])

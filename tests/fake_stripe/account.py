@@ -69,7 +69,7 @@ class StripeAccount:
 
     def list_cards(self, customer: str, params: Object) -> Object:
         self.retrieve(customer, {})
-        cards = self._all("payment_method", customer=customer)
+        cards = self.found("payment_method", customer=customer)
         return self._page(cards, params, f"/v1/customers/{customer}/payment_methods")
 
     def create_session(self, params: Object) -> Object:
@@ -123,7 +123,7 @@ class StripeAccount:
 
     def list_intents(self, params: Object) -> Object:
         since = int(params.get("created", {}).get("gte", 0))
-        found = [each for each in self._all("payment_intent", customer=params["customer"]) if each["created"] >= since]
+        found = [each for each in self.found("payment_intent", customer=params["customer"]) if each["created"] >= since]
         return self._page(found, params, "/v1/payment_intents")
 
     def create_setup(self, params: Object) -> Object:
@@ -141,7 +141,7 @@ class StripeAccount:
         )
 
     def list_refunds(self, params: Object) -> Object:
-        return self._page(self._all("refund", payment_intent=params["payment_intent"]), params, "/v1/refunds")
+        return self._page(self.found("refund", payment_intent=params["payment_intent"]), params, "/v1/refunds")
 
     def update_dispute(self, dispute_id: str, params: Object) -> Object:
         dispute = self.retrieve(dispute_id, {})
@@ -166,7 +166,7 @@ class StripeAccount:
         )
         found = [
             {**each, "source": self.objects[each["source"]]}
-            for each in self._all("balance_transaction")
+            for each in self.found("balance_transaction")
             if since <= each["created"] < until
         ]
         return self._page(found, params, "/v1/balance_transactions")
@@ -238,7 +238,7 @@ class StripeAccount:
     ) -> Object:
         """Refund a payment, as the dashboard does; returns the refund."""
         with self.lock:
-            refunds = self._all("refund", payment_intent=intent_id)
+            refunds = self.found("refund", payment_intent=intent_id)
             gone = sum(refund["amount"] for refund in refunds if refund["status"] not in ("failed", "canceled"))
             left = self.objects[intent_id]["amount_received"] - gone
             if amount <= 0 or amount > left:
@@ -334,7 +334,7 @@ class StripeAccount:
         self.objects[made["id"]] = made
         return made
 
-    def _all(self, kind: str, **fields: Any) -> list[Object]:
+    def found(self, kind: str, **fields: Any) -> list[Object]:
         """All objects of a kind with these fields, newest first."""
         return [
             each

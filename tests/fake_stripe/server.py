@@ -137,7 +137,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve()
 
     def do_POST(self) -> None:
-        self._serve()
+        if self.path.startswith("/pay/"):
+            self._pay(self.path.removeprefix("/pay/"))
+        else:
+            self._serve()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
