@@ -181,6 +181,10 @@ def built_schema() -> dict[str, Any]:
     return dict(generator.get_schema(public=True))
 
 
+# Their sender signs the bytes of the body, and no parser looks at it before.
+READ_AS_BYTES = {"post /api/credits/stripe_webhook"}
+
+
 class TestTheSchema:
     @pytest.fixture
     def schema(self) -> dict[str, Any]:
@@ -209,7 +213,8 @@ class TestTheSchema:
             assert failures, name
             if operation.get("security") not in (None, [], [{}]):
                 assert "401" in failures, name
-            if "application/json" in operation.get("requestBody", {}).get("content", ()):
+            takes_json = "application/json" in operation.get("requestBody", {}).get("content", ())
+            if takes_json and name not in READ_AS_BYTES:
                 assert {"413", "415", "422"} <= failures, name
 
     def test_is_served_to_anybody_with_a_page_that_needs_no_other_site(self, anonymous: APIClient) -> None:
