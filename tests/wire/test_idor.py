@@ -93,7 +93,7 @@ def a_world(mark: str) -> World:
         instructions=mark,
         editable=True,
     )
-    sharing.share(run.pk)
+    sharing.share(run.pk, by=run.user_id)
     schedule = schedules.create_schedule(
         owner,
         graph.graph_id,
