@@ -4,9 +4,9 @@ from typing import Any
 
 from rest_framework import serializers
 
+from core.idempotency import KEY, KEY_RULE, LONGEST_KEY
 from core.paging import CursorPaginationSerializer, PaginationSerializer
 from executions import services
-from executions.api.requests import KEY, KEY_RULE, LONGEST_KEY
 from executions.kinds import NodeStatus, Status
 
 MAX_BATCH = 1000

@@ -11,9 +11,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from core.api import checked_query, error_responses
+from core.idempotency import IDEMPOTENCY_KEY, idempotency_key_of
 from core.paging import CursorPaging, cursor_parameters, page_headers
 from executions import services
-from executions.api.requests import IDEMPOTENCY_KEY, Trigger, idempotency_key_of, own_run, trigger_of, user_of
+from executions.api.requests import Trigger, own_run, trigger_of, user_of
 from executions.api.serializers import (
     ExecuteBatchSerializer,
     ExecuteSerializer,

@@ -10,8 +10,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from core.api import checked_query, error_responses
+from core.idempotency import IDEMPOTENCY_KEY, idempotency_key_of
 from executions.again import replay_run, retry_run
-from executions.api.requests import IDEMPOTENCY_KEY, idempotency_key_of, own_run, trigger_of
+from executions.api.requests import own_run, trigger_of
 from executions.api.serializers import DiffSerializer, GraphExecutionMetaSerializer, ReplaySerializer, WhySerializer
 from executions.compare import diff_runs
 from executions.explain import why

@@ -11,9 +11,10 @@ from rest_framework.response import Response
 from accounts.external import ExternalView
 from accounts.models import ApiKeyPermission
 from core.api import checked_query, error_responses
+from core.idempotency import IDEMPOTENCY_KEY, idempotency_key_of
 from core.paging import PaginationSerializer
 from executions import services
-from executions.api.requests import IDEMPOTENCY_KEY, idempotency_key_of, own_run, trigger_of, user_of
+from executions.api.requests import own_run, trigger_of, user_of
 from executions.api.serializers import STATUSES
 from executions.api.views import NodePageSerializer
 from executions.api.views_blocks import EXECUTE_BLOCK, answer_of

@@ -11,9 +11,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from core.api import checked_query, error_responses
+from core.idempotency import IDEMPOTENCY_KEY, idempotency_key_of
 from core.paging import Paging, page_headers, page_parameters
 from executions import cron, schedules
-from executions.api.requests import IDEMPOTENCY_KEY, idempotency_key_of, trigger_of, user_of
+from executions.api.requests import trigger_of, user_of
 from executions.api.serializers import CredentialsMetaInputSerializer
 from executions.errors import NoSuchSchedule
 from executions.kinds import FireOutcome, Misfire, Overlap
