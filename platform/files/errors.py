@@ -63,6 +63,12 @@ class TooManyFiles(Conflict):
     hint: ClassVar[str] = "Delete files that are no longer needed: GET /api/files lists them."
 
 
+class UploadKeyReused(Conflict):
+    """This key has uploaded another file."""
+
+    hint: ClassVar[str] = "Choose a new key for each file; repeat a key only to repeat the same upload."
+
+
 class DownloadLinkRefused(Refused):
     """The link is expired, or was not made for this file."""
 

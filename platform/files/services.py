@@ -23,7 +23,15 @@ from django.utils import timezone
 
 from accounts.models import User
 from files import clamd, naming, sniffing
-from files.errors import FileLost, FileTooLarge, NoSuchFile, QuotaExceeded, StorageUnavailable, TooManyFiles
+from files.errors import (
+    FileLost,
+    FileTooLarge,
+    NoSuchFile,
+    QuotaExceeded,
+    StorageUnavailable,
+    TooManyFiles,
+    UploadKeyReused,
+)
 from files.models import SCHEME, State, StoredFile
 
 log = logging.getLogger(__name__)
@@ -41,7 +49,8 @@ ABANDONED_AFTER = timedelta(hours=2)
 class NewFile:
     """What is to be kept: `content` is read from its beginning, `media_type` is what the sender says it is, or empty.
 
-    What is stored again with the same `key` is stored once; what came first stays.
+    What is stored again with the same `key` is stored once; what came first stays. If it `must_match`, another content
+    or name with that key is refused.
     """
 
     content: "File[Any]"
@@ -50,6 +59,7 @@ class NewFile:
     lifetime: timedelta
     run_id: UUID | None = None
     key: str | None = None
+    must_match: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +87,16 @@ def quota_bytes() -> int:
 def keep_file(user_id: UUID, new: NewFile) -> StoredFile:
     """Keep a file for its lifetime once it is known to be what it says and, if there is a scanner, clean.
 
-    Raises `FileTooLarge`, `ContentMismatch`, `FileInfected`, `ScannerUnavailable`, `QuotaExceeded`, `TooManyFiles` or
-    `StorageUnavailable`; nothing is kept then.
+    Raises `FileTooLarge`, `ContentMismatch`, `FileInfected`, `ScannerUnavailable`, `QuotaExceeded`, `TooManyFiles`,
+    `UploadKeyReused` or `StorageUnavailable`; nothing is kept then.
     """
-    if new.key is not None:
-        kept = StoredFile.objects.filter(user=user_id, key=new.key, state=State.STORED).first()
-        if kept is not None:
-            return kept
+    kept = None if new.key is None else _kept_as(user_id, new.key)
+    if kept is not None and not new.must_match:
+        return kept
     name = naming.clean(new.name)
     measured = _measure(new.content)
+    if kept is not None:
+        return _same(kept, name, measured)
     media_type = sniffing.media_type_of(measured.head, name, new.media_type)
     clamd.scan(new.content.chunks(_CHUNK))
     try:
@@ -96,8 +107,9 @@ def keep_file(user_id: UUID, new: NewFile) -> StoredFile:
         if not remove(expired):
             raise
         file = _reserve(user_id, new, name, media_type, measured)
-    if file.state == State.STORING:
-        _write(file, new.content)
+    if file.state == State.STORED:
+        return _same(file, name, measured) if new.must_match else file
+    _write(file, new.content)
     return file
 
 
@@ -169,6 +181,16 @@ def remove(files: Iterable[StoredFile]) -> int:
     return removed
 
 
+def _kept_as(user_id: UUID, key: str) -> StoredFile | None:
+    return StoredFile.objects.visible_to(user_id, timezone.now()).filter(key=key).first()
+
+
+def _same(kept: StoredFile, name: str, measured: _Measured) -> StoredFile:
+    if (kept.name, kept.sha256) != (name, measured.sha256):
+        raise UploadKeyReused(file_id=str(kept.pk))
+    return kept
+
+
 def _measure(content: "File[Any]") -> _Measured:
     size, digest, head = 0, hashlib.sha256(), b""
     for chunk in content.chunks(_CHUNK):
@@ -187,11 +209,13 @@ def _reserve(user_id: UUID, new: NewFile, name: str, media_type: str, measured: 
     # Those who store at once for one user come one after the other, so that none counts without the others.
     User.objects.lock(user_id)
     if new.key is not None:
-        kept = StoredFile.objects.filter(user=user_id, key=new.key).first()
-        if kept is not None and kept.state == State.STORED:
+        # One that has expired, or whose writer is gone or will find out that it is too late. Only then a whole one is
+        # looked for: what is being written may be whole at any moment, and its writer has told somebody so.
+        here = StoredFile.objects.filter(user=user_id, key=new.key)
+        here.exclude(state=State.STORED, expires_at__gt=timezone.now()).update(state=State.LEAVING, key=None)
+        kept = _kept_as(user_id, new.key)
+        if kept is not None:
             return kept
-        # Its writer is gone, or will find out that it is too late.
-        StoredFile.objects.filter(user=user_id, key=new.key).update(state=State.LEAVING, key=None)
     number, used = StoredFile.objects.filter(user=user_id).usage()
     if number >= MAX_FILES:
         raise TooManyFiles(f"You have {MAX_FILES:,} files, as many as one user may have")
@@ -226,7 +250,7 @@ def _write(file: StoredFile, content: "File[Any]") -> None:
         raise StorageUnavailable from error
     if not StoredFile.objects.filter(pk=file.pk, state=State.STORING).update(state=State.STORED):
         remove([file])
-        raise StorageUnavailable("Storing the file took too long, so it was given up")
+        raise StorageUnavailable("Storing the file took too long, or was begun again meanwhile, so it was given up")
     file.state = State.STORED
 
 

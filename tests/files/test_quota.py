@@ -67,24 +67,38 @@ def test_files_are_counted_too(upload: Upload, monkeypatch: pytest.MonkeyPatch) 
     assert upload(b"").json()["code"] == "too_many_files"
 
 
+def test_of_uploads_at_once_with_one_key_one_is_kept(owner: User, kept: Kept) -> None:
+    for key in range(1, 4):
+        answers = _at_once(owner, 8, HTTP_IDEMPOTENCY_KEY=str(key))
+
+        assert {answer.status_code for answer in answers} <= {200, 503}
+        told = {answer.json()["id"] for answer in answers if answer.status_code == 200}
+        assert told == {str(StoredFile.objects.get(key=f"upload:{key}", state=State.STORED).pk)}
+        assert kept() == (key, key)
+
+
 def test_of_uploads_at_once_exactly_as_many_fit_as_fit(owner: User, kept: Kept) -> None:
+    assert sorted(answer.status_code for answer in _at_once(owner, 16)) == [200] * 10 + [409] * 6
+    assert kept() == (10, 10)
+    assert StoredFile.objects.filter(state=State.STORED).usage() == (10, 1_000_000)
+
+
+def _at_once(owner: User, number: int, **headers: str) -> list[Any]:
+    """What so many uploads of 100,000 bytes are answered that are sent at the same moment."""
     answers: list[Any] = []
-    start = threading.Barrier(16)
+    start = threading.Barrier(number)
 
     def send() -> None:
-        client = APIClient()
+        client: Any = APIClient()
         client.force_authenticate(owner)
         start.wait()
         form = {"file": SimpleUploadedFile("x.txt", b"x" * 100_000)}
-        answers.append(client.post("/api/files/upload", form, format="multipart").status_code)
+        answers.append(client.post("/api/files/upload", form, format="multipart", **headers))
         connection.close()
 
-    threads = [threading.Thread(target=send) for _ in range(16)]
+    threads = [threading.Thread(target=send) for _ in range(number)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-
-    assert sorted(answers) == [200] * 10 + [409] * 6
-    assert kept() == (10, 10)
-    assert StoredFile.objects.filter(state=State.STORED).usage() == (10, 1_000_000)
+    return answers

@@ -170,6 +170,35 @@ def test_nobody_uploads_without_a_token(anonymous: APIClient, upload: Upload, ke
     assert kept() == (0, 0)
 
 
+def test_an_upload_that_is_repeated_with_its_key_is_kept_once(api: APIClient, kept: Kept) -> None:
+    first = post(api, a_form(), HTTP_IDEMPOTENCY_KEY="once")
+    again = post(api, a_form(), HTTP_IDEMPOTENCY_KEY="once")
+
+    assert (first.status_code, again.json()) == (200, first.json())
+    for other in (a_form(b"another"), a_form(name="another.txt")):
+        refused = post(api, other, HTTP_IDEMPOTENCY_KEY="once")
+        assert (refused.status_code, refused.json()["code"]) == (409, "upload_key_reused")
+        assert refused.json()["file_id"] == first.json()["id"]
+    assert post(api, a_form(), HTTP_IDEMPOTENCY_KEY="ü").status_code == 422
+    assert kept() == (1, 1)
+    api.delete(f"/api/files/{first.json()['id']}")
+    assert post(api, a_form(), HTTP_IDEMPOTENCY_KEY="once").json()["id"] != first.json()["id"]
+    assert kept() == (1, 1)
+
+
+def test_a_key_is_free_again_when_its_file_has_expired(api: APIClient, kept: Kept) -> None:
+    first = post(api, a_form(), HTTP_IDEMPOTENCY_KEY="once").json()["id"]
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=25)):
+        assert post(api, a_form(b"another"), HTTP_IDEMPOTENCY_KEY="once").status_code == 200
+    assert [str(file.pk) for file in StoredFile.objects.filter(state=State.LEAVING)] == [first]
+
+
+def test_one_users_key_is_not_anothers(api: APIClient, stranger: APIClient, kept: Kept) -> None:
+    ids = {post(client, a_form(), HTTP_IDEMPOTENCY_KEY="once").json()["id"] for client in (api, stranger)}
+
+    assert (len(ids), kept()) == (2, (2, 2))
+
+
 # --- What is known of files -------------------------------------------------------------------------------------
 
 

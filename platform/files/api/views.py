@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 
 from accounts.models import User
 from core.api import ErrorSerializer, checked_query, envelope, error_responses
+from core.idempotency import IDEMPOTENCY_KEY, idempotency_key_of
 from core.paging import CursorPaging, cursor_parameters
 from files import links, services
 from files.api.parsers import UploadParser
@@ -55,7 +56,7 @@ class UploadView(APIView):
         tags=["files"],
         operation_id="upload_file",
         summary="Upload a file",
-        parameters=[UploadQuerySerializer],
+        parameters=[UploadQuerySerializer, IDEMPOTENCY_KEY],
         request={"multipart/form-data": UploadSerializer},
         responses={200: UploadedFileSerializer, **error_responses(400, 401, 409, 422, 503), 415: _NOT_A_FORM},
     )
@@ -70,8 +71,14 @@ class UploadView(APIView):
         form = UploadSerializer(data=request.data)
         form.is_valid(raise_exception=True)
         upload = form.validated_data["file"]
+        key = idempotency_key_of(request)
         new = NewFile(
-            content=upload, name=upload.name, media_type=upload.content_type or "", lifetime=timedelta(hours=hours)
+            content=upload,
+            name=upload.name,
+            media_type=upload.content_type or "",
+            lifetime=timedelta(hours=hours),
+            key=key and f"upload:{key}",
+            must_match=True,
         )
         file = services.keep_file(_user(request).pk, new)
         return Response({**_shown(file), "expires_in_hours": hours})
