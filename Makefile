@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format openapi bench crash chaos drill soak clean
+.PHONY: help install run test check format openapi bench fuzz tour crash chaos drill soak clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -39,6 +39,12 @@ openapi: .venv/.installed ## Write down what the interface is now; review the di
 
 bench: .venv/.installed ## Measure the platform beside bare Celery and Postgres; ARGS="--only W2,W4", ARGS=--all …
 	@exec $(PYTHON) -m tests.bench $(ARGS)
+
+fuzz: .venv/.installed ## Ask the interface for all that its document allows, and much that it does not
+	@exec $(PYTHON) -m pytest tests/fuzz/interface.py -p schemathesis.pytest.plugin -n 2 -q $(ARGS)
+
+tour: .venv/.installed ## Take the tour of docs/tour.sh on a platform that is started for it
+	@exec $(PYTHON) -m pytest tests/journeys/tour.py -n 0 -q $(ARGS)
 
 crash: .venv/.installed ## End, halt and cut off workers at every named moment, and take away each guard once
 	@exec $(PYTHON) -m pytest tests/crash --full-matrix -n 2 --dist load $(ARGS)

@@ -138,7 +138,7 @@ class GraphExecutionsView(APIView):
         operation_id="list_graph_executions",
         summary="List the runs of a graph",
         parameters=cursor_parameters(),
-        responses={200: GraphExecutionsPageSerializer, **error_responses(401, 422)},
+        responses={200: GraphExecutionsPageSerializer, **error_responses(401, 404, 422)},
     )
     def get(self, request: Request, graph_id: UUID) -> Response:
         """Return a page of the graph's runs, newest first, with their values as previews."""

@@ -164,7 +164,7 @@ class GraphSchedulesView(APIView):
         operation_id="list_graph_schedules",
         summary="List the schedules of a graph",
         parameters=[ListQuerySerializer, *page_parameters(default=100)],
-        responses={200: ScheduleInfoSerializer(many=True), **error_responses(401, 422)},
+        responses={200: ScheduleInfoSerializer(many=True), **error_responses(401, 404, 422)},
     )
     def get(self, request: Request, graph_id: UUID) -> Response:
         """Return a page of the graph's schedules, newest first, without those that are paused unless asked for.
