@@ -42,6 +42,15 @@ class WithRequestId(logging.Filter):
         return True
 
 
+class UnderItsOwnName(logging.Filter):
+    """Uvicorn calls whatever it has to tell `uvicorn.error`, which readers of logs take for an error."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, under the name of the program."""
+        record.name = record.name.removesuffix(".error")
+        return True
+
+
 class JsonLines(logging.Formatter):
     """One JSON object per line, for whatever collects logs."""
 
@@ -66,3 +75,4 @@ def write_like_the_rest(name: str) -> None:
     for handler in logging.getLogger(name).handlers:
         handler.setFormatter(ours.formatter)
         handler.addFilter(WithRequestId())
+        handler.addFilter(UnderItsOwnName())

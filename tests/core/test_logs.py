@@ -1,11 +1,13 @@
 """What is kept out of logs."""
 
 import logging
+import re
+from io import StringIO
 
 import pytest
 from redis.exceptions import ConnectionError as RedisAway
 
-from core.logs import OutagesInOneLine, WithoutTokens
+from core.logs import OutagesInOneLine, WithoutTokens, write_like_the_rest
 
 
 @pytest.mark.parametrize(
@@ -40,3 +42,16 @@ def test_what_is_wrong_with_the_code_keeps_its_traceback(caplog: pytest.LogCaptu
     log.addFilter(OutagesInOneLine())
     log.error("Not received", exc_info=ValueError("no number"))
     assert caplog.text.endswith("ValueError: no number\n")
+
+
+def test_the_lines_of_a_server_look_like_the_rest_and_are_not_called_errors() -> None:
+    written = StringIO()
+    handler = logging.StreamHandler(written)
+    log = logging.getLogger("tests.server.error")
+    log.addHandler(handler)
+    log.propagate = False
+    write_like_the_rest(log.name)
+
+    log.warning("connection open")
+
+    assert re.fullmatch(r"\S+ \S+ WARNING tests\.server \[-\] connection open\n", written.getvalue())
