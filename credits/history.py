@@ -25,11 +25,11 @@ class Line:
     last one; `count` is how many of them there are, `began_at` the time of the first.
     """
 
-    key: str
+    newest_id: int
     kind: Kind
     at: datetime
-    change: int
-    newest_id: int
+    key: str = ""
+    change: int = 0
     reason: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
     run_id: UUID | None = None
@@ -56,33 +56,31 @@ def history_of(
             next_time = lines[-1].at
             break
         lines.append(line)
-    balances = balances_after([user_id], [line.newest_id for line in lines])
-    for line in lines:
-        line.balance = balances[line.newest_id]
+    _complete(user_id, lines)
     return lines, next_time
 
 
 def _lines(mine: QuerySet[Transfer], before: datetime | None, first_look: int) -> Iterator[Line]:
     """All lines older than `before`, newest first."""
-    rows = mine.order_by("-at", "-id")
+    order = mine.order_by("-at", "-id").values_list("pk", "at", "run_id", "kind")
+    rows = order
     if before is not None:
         rows = rows.filter(at__lt=before)
     look = max(first_look, _FIRST_LOOK)
     seen: set[UUID] = set()
     while found := list(rows.exclude(kind=Kind.USAGE, run_id__in=list(seen))[:look]):
-        runs = {row.run_id for row in found if row.run_id is not None and row.kind == Kind.USAGE}
-        spent = _spent_by(mine, runs)
-        for row in found:
-            if row.run_id is None or row.kind != Kind.USAGE:
-                yield _line(row)
-            elif row.run_id not in seen:
-                seen.add(row.run_id)
-                line = _line_of_run(row, spent[row.run_id])
+        spent = _spent_by(mine, {run_id for _, _, run_id, kind in found if run_id and kind == Kind.USAGE})
+        for pk, at, run_id, kind in found:
+            if run_id is None or kind != Kind.USAGE:
+                yield Line(pk, Kind(kind), at)
+            elif run_id not in seen:
+                seen.add(run_id)
+                line = _line_of_run(pk, run_id, spent[run_id])
                 # One that went on after `before` was on an earlier page.
                 if before is None or line.at < before:
                     yield line
-        last = found[-1]
-        rows = mine.order_by("-at", "-id").filter(at__lte=last.at).exclude(at=last.at, id__gte=last.pk)
+        last_id, last_at, _, _ = found[-1]
+        rows = order.filter(at__lte=last_at).exclude(at=last_at, id__gte=last_id)
         look = min(look * 2, _LONGEST_LOOK)
 
 
@@ -92,23 +90,34 @@ def _spent_by(mine: QuerySet[Transfer], run_ids: set[UUID]) -> dict[UUID | None,
     return {row["run_id"]: {**row} for row in sums}
 
 
-def _line(row: Transfer) -> Line:
-    return Line(row.key, Kind(row.kind), row.at, row.change, row.pk, row.reason, row.metadata, row.run_id)
-
-
-def _line_of_run(newest: Transfer, spent: dict[str, Any]) -> Line:
+def _line_of_run(newest_id: int, run_id: UUID, spent: dict[str, Any]) -> Line:
     return Line(
-        key=f"use:{newest.run_id}",
-        kind=Kind.USAGE,
-        at=spent["last"],
+        newest_id,
+        Kind.USAGE,
+        spent["last"],
+        key=f"use:{run_id}",
         change=-spent["spent"],
-        newest_id=newest.pk,
         reason="Run of a graph",
-        metadata=newest.metadata,
-        run_id=newest.run_id,
+        run_id=run_id,
         count=spent["count"],
         began_at=spent["first"],
     )
+
+
+def _complete(user_id: UUID, lines: Sequence[Line]) -> None:
+    """Add what only the lines of a page need."""
+    ids = [line.newest_id for line in lines]
+    transfers, balances = Transfer.objects.in_bulk(ids), balances_after([user_id], ids)
+    for line in lines:
+        transfer = transfers[line.newest_id]
+        line.metadata, line.balance = transfer.metadata, balances[line.newest_id]
+        if line.began_at is None:
+            line.key, line.change, line.reason, line.run_id = (
+                transfer.key,
+                transfer.change,
+                transfer.reason,
+                transfer.run_id,
+            )
 
 
 def transfers_with_balances(rows: Sequence[Transfer]) -> list[tuple[Transfer, int]]:

@@ -8,8 +8,9 @@ from io import StringIO
 from uuid import UUID
 
 import orjson
+from django.db.models.fields.json import KeyTextTransform
 
-from credits.kinds import CREDIT
+from credits.kinds import CREDIT, Party
 from credits.models import Transfer
 from credits.totals import balance_before
 
@@ -42,24 +43,34 @@ class Month:
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """A transfer as a statement tells it, with the balance after it."""
+    """A transfer as a statement tells it: its change of the balance, and the balance after it, in micro-credits."""
 
-    transfer: Transfer
+    at: datetime
+    key: str
+    kind: str
+    reason: str
+    graph_id: str | None
+    run_id: UUID | None
+    change: int
     balance: int
 
 
 def postings(user_id: UUID, month: Month, opening: int) -> Iterator[Posting]:
     """All transfers of a user in a month, oldest first, read as they are asked for."""
-    rows = Transfer.objects.filter(
+    month_of = Transfer.objects.filter(
         user_id=user_id, at__gte=_begin(month.first), at__lt=_begin(month.following.first)
-    ).order_by("at", "id")
+    )
+    rows = month_of.order_by("at", "id").values_list(
+        "pk", "at", "key", "kind", "reason", KeyTextTransform("graph_id", "metadata"), "run_id", "credit", "amount"
+    )
     balance, page = opening, list(rows[:_PAGE])
     while page:
-        for transfer in page:
-            balance += transfer.change
-            yield Posting(transfer, balance)
-        last = page[-1]
-        page = list(rows.filter(at__gte=last.at).exclude(at=last.at, id__lte=last.pk)[:_PAGE])
+        for _, at, key, kind, reason, graph_id, run_id, side, amount in page:
+            change = amount if side == Party.USER else -amount
+            balance += change
+            yield Posting(at, key, kind, reason, graph_id, run_id, change, balance)
+        last_id, last_at = page[-1][:2]
+        page = list(rows.filter(at__gte=last_at).exclude(at=last_at, id__lte=last_id)[:_PAGE])
 
 
 def as_csv(user_id: UUID, month: Month) -> Iterator[bytes]:
@@ -68,16 +79,16 @@ def as_csv(user_id: UUID, month: Month) -> Iterator[bytes]:
     yield _row(_COLUMNS)
     yield _row((f"{month.first}T00:00:00Z", "", "OPENING_BALANCE", "", "", "", "", exact(opening)))
     for posting in postings(user_id, month, opening):
-        closing, transfer = posting.balance, posting.transfer
+        closing = posting.balance
         yield _row(
             (
-                _time(transfer.at),
-                _text(transfer.key),
-                transfer.kind,
-                _text(transfer.reason),
-                _text(str(transfer.metadata.get("graph_id", ""))),
-                str(transfer.run_id or ""),
-                exact(transfer.change),
+                _time(posting.at),
+                _text(posting.key),
+                posting.kind,
+                _text(posting.reason),
+                _text(posting.graph_id or ""),
+                str(posting.run_id or ""),
+                exact(posting.change),
                 exact(posting.balance),
             )
         )
@@ -92,17 +103,17 @@ def as_json(user_id: UUID, month: Month) -> Iterator[bytes]:
     totals: dict[str, int] = {}
     separator = b""
     for posting in postings(user_id, month, opening):
-        closing, transfer = posting.balance, posting.transfer
-        totals[transfer.kind] = totals.get(transfer.kind, 0) + transfer.change
+        closing = posting.balance
+        totals[posting.kind] = totals.get(posting.kind, 0) + posting.change
         yield separator + orjson.dumps(
             {
-                "transaction_key": transfer.key,
-                "transaction_time": transfer.at,
-                "transaction_type": transfer.kind,
-                "description": transfer.reason,
-                "usage_graph_id": transfer.metadata.get("graph_id"),
-                "usage_execution_id": transfer.run_id,
-                "amount_microcredits": transfer.change,
+                "transaction_key": posting.key,
+                "transaction_time": posting.at,
+                "transaction_type": posting.kind,
+                "description": posting.reason,
+                "usage_graph_id": posting.graph_id,
+                "usage_execution_id": posting.run_id,
+                "amount_microcredits": posting.change,
                 "balance_microcredits": posting.balance,
             },
             option=orjson.OPT_UTC_Z,

@@ -239,11 +239,11 @@ def _with_people(page: list[Transfer]) -> list[dict[str, Any]]:
 
 def _line(row: Transfer, balance: int) -> Line:
     return Line(
+        row.pk,
+        Kind(row.kind),
+        row.at,
         key=row.key,
-        kind=Kind(row.kind),
-        at=row.at,
         change=row.change,
-        newest_id=row.pk,
         reason=row.reason,
         metadata=row.metadata,
         run_id=row.run_id,

@@ -8,6 +8,7 @@ from typing import Self
 from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
+from django.core.validators import StepValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -167,7 +168,11 @@ class Fold(models.Model):
 class LowBalance(models.Model):
     """Below how many credits a balance is low, in the only row; without one, 500. A trigger reads it."""
 
-    below = models.PositiveIntegerField(default=500, help_text="Credits. 0: nobody is told that their balance is low.")
+    below = models.PositiveIntegerField(
+        default=500,
+        validators=[StepValueValidator(10)],
+        help_text="Credits, in steps of 10. 0: nobody is told that their balance is low.",
+    )
 
     class Meta:
         verbose_name = "low balance"
@@ -175,6 +180,8 @@ class LowBalance(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(pk=1), name="one_balance_is_low_for_all"),
             models.CheckConstraint(condition=Q(below__lte=MOST_CREDITS), name="low_balances_can_be_counted"),
+            # The trigger looks only when a balance falls below such a step.
+            models.CheckConstraint(condition=Q(below=F("below") / 10 * 10), name="low_balances_are_in_steps_of_10"),
         ]
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from accounts.models import User
 from credits import ledger
 from credits.kinds import CREDIT, Kind
-from credits.models import Account
+from credits.models import Account, LowBalance
 from notifications import queue
 from notifications.models import Notification
 from tests import make
@@ -85,6 +85,8 @@ def test_many_who_spend_at_once_tell_it_once(transactional_db: None) -> None:
 @pytest.mark.django_db
 def test_operators_choose_the_mark(client: Any, admin: User, user: User) -> None:
     client.force_login(admin)
+    assert "multiple of step size 10" in client.post("/admin/credits/lowbalance/add/", {"below": "25"}).content.decode()
+    assert not LowBalance.objects.exists()
     added = client.post("/admin/credits/lowbalance/add/", {"below": "20"}, follow=True)
     assert added.status_code == 200
     give(user, 100, "topup:1")
@@ -97,6 +99,18 @@ def test_operators_choose_the_mark(client: Any, admin: User, user: User) -> None
     give(user, 1, "topup:2")
     use(user, 20, "use:3")
     assert len(told()) == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("before", "after", "is_told"),
+    [(500_000_000, 499_999_999, True), (500_000_001, 500_000_000, False), (2_000_000_000, 0, True),
+     (500_000_000, -1, True), (499_999_999, 1, False)],
+)  # fmt: skip
+def test_falling_below_means_exactly_that(user: User, before: int, after: int, is_told: bool) -> None:
+    Account.objects.create(user=user, balance=before)
+    Account.objects.filter(user=user).update(balance=after, floor=min(after, 0))
+    assert bool(told()) == is_told
 
 
 @pytest.mark.django_db
