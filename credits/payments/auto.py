@@ -16,7 +16,7 @@ from credits.errors import CreditsDisabled
 from credits.kinds import CREDIT, Mode
 from credits.models import Customer, TopUp, TopUpKind, TopUpStatus
 from credits.payments import processor
-from credits.payments.errors import AutoTopUpInvalid, CardRefused, NoCard, PaymentRefused, TopUpUnderWay
+from credits.payments.errors import AutoTopUpInvalid, CardRefused, CustomerGone, NoCard, PaymentRefused, TopUpUnderWay
 from credits.payments.objects import TOP_UP
 from credits.payments.top_ups import LEAST, MOST, credit_charge, customer_of, fail
 
@@ -43,7 +43,7 @@ def configure(user: User, threshold: int, amount: int) -> None:
         Customer.objects.filter(user=user).update(auto_threshold=0, auto_amount=0)
         return
     customer = customer_of(user)
-    cards = processor.cards(customer.stripe_id)
+    cards = _cards(customer)
     if not cards:
         raise NoCard
     if balance_of(user.pk) < threshold * CREDIT:
@@ -69,14 +69,12 @@ def top_up_if_low(user_id: UUID, period: str) -> bool:
     customer = _wanting(user_id)
     if customer is None:
         return False
-    cards = processor.cards(customer.stripe_id)
-    if not cards:
-        log.info("No automatic top-up for user %s: there is no card", user_id)
-        return False
     attempt = f"auto:{user_id}:{period}"
     try:
+        cards = _cards(customer)
+        # Without a card, too: what failed has a pause.
         _charge(_attempt(customer, cards, customer.auto_threshold, customer.auto_amount, attempt), customer)
-    except (TopUpUnderWay, CardRefused, PaymentRefused) as error:
+    except (TopUpUnderWay, NoCard, CardRefused, PaymentRefused) as error:
         log.info("No automatic top-up for user %s: %s", user_id, error)
         return False
     return True
@@ -88,7 +86,12 @@ def settle(top_up: TopUp) -> None:
     if customer is None:
         fail(top_up, "The account is gone")
         return
-    for intent in processor.charges_of(customer.stripe_id, int(top_up.created_at.timestamp()) - 60):
+    try:
+        charges = processor.charges_of(customer.stripe_id, int(top_up.created_at.timestamp()) - 60)
+    except CustomerGone as error:
+        fail(top_up, error.message)
+        return
+    for intent in charges:
         if intent.link(TOP_UP) == top_up.pk and intent.status == "succeeded":
             credit_charge(intent)
             return
@@ -97,8 +100,15 @@ def settle(top_up: TopUp) -> None:
         return
     try:
         _charge(top_up, customer)
-    except (CardRefused, PaymentRefused) as error:
+    except (NoCard, CardRefused, PaymentRefused) as error:
         log.info("No automatic top-up for user %s: %s", top_up.user_id, error)
+
+
+def _cards(customer: Customer) -> list[str]:
+    try:
+        return processor.cards(customer.stripe_id)
+    except CustomerGone:
+        return []
 
 
 def _wanting(user_id: UUID) -> Customer | None:

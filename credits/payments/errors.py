@@ -19,6 +19,10 @@ class PaymentRefused(Invalid):
     """Stripe does not accept this."""
 
 
+class CustomerGone(PaymentRefused):
+    """Stripe does not know this customer any more."""
+
+
 class PurchaseInvalid(Invalid):
     """Credits are bought from 500 on, in hundreds."""
 

@@ -13,7 +13,14 @@ from django.conf import settings
 from django.db import transaction
 
 from core import strict_json
-from credits.payments.errors import CardRefused, PaymentRefused, PaymentsOff, PaymentsUnavailable, WebhookRefused
+from credits.payments.errors import (
+    CardRefused,
+    CustomerGone,
+    PaymentRefused,
+    PaymentsOff,
+    PaymentsUnavailable,
+    WebhookRefused,
+)
 from credits.payments.objects import Checkout, Dispute, Event, Intent, Refund, Setup
 
 CONNECT_SECONDS = 5
@@ -204,6 +211,8 @@ def _ask(call: Callable[[Any], Any]) -> dict[str, Any]:
     except (stripe.AuthenticationError, stripe.PermissionError) as error:
         raise PaymentsOff(f"Stripe does not accept the key: {error}") from None
     except stripe.InvalidRequestError as error:
+        if error.code == "resource_missing" and error.param == "customer":
+            raise CustomerGone from None
         raise PaymentRefused(f"Stripe refused: {error.user_message or error}") from None
     except stripe.StripeError as error:
         raise PaymentsUnavailable(f"Stripe does not answer: {error}") from None

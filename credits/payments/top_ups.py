@@ -1,8 +1,11 @@
 """Buy credits on a page of Stripe's, and credit what was paid once, whoever brings the news and however often."""
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from hashlib import sha256
+from typing import TypeVar
 
 from django.conf import settings
 from django.db import transaction
@@ -15,10 +18,12 @@ from credits.balances import mode
 from credits.kinds import CREDIT, Kind, Mode
 from credits.models import Customer, TopUp, TopUpKind, TopUpStatus, lock_payment
 from credits.payments import processor, reversals
-from credits.payments.errors import PaymentsUnavailable, PurchaseInvalid
+from credits.payments.errors import CustomerGone, PaymentsUnavailable, PurchaseInvalid
 from credits.payments.objects import TOP_UP, Checkout, Intent
 
 log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 LEAST = 500
 STEP = 100
@@ -41,16 +46,8 @@ def start_checkout(user: User, amount: int) -> str:
         return ""
     customer = customer_of(user)
     top_up = TopUp.objects.create(user=user, kind=TopUpKind.CHECKOUT, amount=amount)
-    site = settings.FRONTEND_URL.rstrip("/")
     try:
-        session = processor.create_checkout(
-            customer.stripe_id,
-            amount,
-            {TOP_UP: str(top_up.pk)},
-            success=f"{site}/profile/credits?topup=success",
-            cancel=f"{site}/profile/credits?topup=cancel",
-            key=f"checkout:{top_up.pk}",
-        )
+        session = as_customer(customer, partial(_open_page, top_up))
     except PaymentsUnavailable:
         # The page may be there all the same: if somebody pays on it, this row tells for whom.
         raise
@@ -91,12 +88,35 @@ def customer_of(user: User) -> Customer:
     """The user as Stripe's customer, who is made if need be; raises what Stripe's refusal or silence raises."""
     processor.require()
     known = Customer.objects.filter(user=user).first()
-    if known is not None:
-        return known
+    return known or Customer.objects.get_or_create(user=user, defaults={"stripe_id": _new_customer(user)})[0]
+
+
+def as_customer(customer: Customer, ask: Callable[[str], Answer]) -> Answer:
+    """Ask Stripe for this customer; for one that was deleted there, or is of another account, a new one is made."""
+    try:
+        return ask(customer.stripe_id)
+    except CustomerGone:
+        gone, customer.stripe_id = customer.stripe_id, _new_customer(customer.user, instead_of=customer.stripe_id)
+        Customer.objects.filter(pk=customer.pk, stripe_id=gone).update(stripe_id=customer.stripe_id)
+        return ask(customer.stripe_id)
+
+
+def _new_customer(user: User, instead_of: str = "") -> str:
     # Another address in the meantime would be another request, which must not come with the same key.
-    key = f"customer:{user.pk}:{sha256(user.email.encode()).hexdigest()[:16]}"
-    stripe_id = processor.create_customer(str(user.pk), user.email, key=key)
-    return Customer.objects.get_or_create(user=user, defaults={"stripe_id": stripe_id})[0]
+    key = f"customer:{user.pk}:{sha256(user.email.encode()).hexdigest()[:16]}:{instead_of}"
+    return processor.create_customer(str(user.pk), user.email, key=key)
+
+
+def _open_page(top_up: TopUp, customer: str) -> Checkout:
+    site = settings.FRONTEND_URL.rstrip("/")
+    return processor.create_checkout(
+        customer,
+        top_up.amount,
+        {TOP_UP: str(top_up.pk)},
+        success=f"{site}/profile/credits?topup=success",
+        cancel=f"{site}/profile/credits?topup=cancel",
+        key=f"checkout:{top_up.pk}:{customer}",
+    )
 
 
 def credit_checkout(session: Checkout) -> str:

@@ -175,6 +175,20 @@ def test_after_a_refusal_there_is_an_hours_pause(stripe: FakeStripe, api: APICli
     assert (credits_of(user), charges(stripe)) == (1000, 1)
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_without_a_card_stripe_is_not_asked_again_and_again(
+    stripe: FakeStripe, api: APIClient, user: User, customer: str, gone: bool
+) -> None:
+    wanting(user, customer)
+    if gone:
+        del stripe.account.objects[customer]
+    asked = len(stripe.asked)
+    for _ in range(3):
+        settle_payments()
+    assert len(stripe.asked) == asked + 1
+    assert TopUp.objects.get().failure == "There is no saved card to charge."
+
+
 @pytest.mark.parametrize("minutes", [3, 60 * 30])
 def test_a_charge_whose_answer_was_lost_is_found_and_credited_once(
     stripe: FakeStripe, api: APIClient, user: User, customer: str, minutes: int

@@ -195,6 +195,22 @@ def test_the_portal_is_stripes_page_of_ones_own_customer(stripe: FakeStripe, api
     assert portal["return_url"] == "http://localhost:3000/profile/credits"
 
 
+def test_a_customer_that_was_deleted_at_stripe_is_made_anew(stripe: FakeStripe, api: APIClient, user: User) -> None:
+    for ask in (lambda: api.get("/api/credits/manage"), lambda: begun(api)):
+        api.get("/api/credits/manage")
+        gone = Customer.objects.get(user=user).stripe_id
+        del stripe.account.objects[gone]
+        refused = api.post("/api/credits/auto-top-up", {"threshold": 100, "amount": 500}, format="json")
+        assert (refused.status_code, refused.json()["code"]) == (400, "no_card")
+        ask()
+        anew = Customer.objects.get(user=user).stripe_id
+        assert anew != gone
+        assert stripe.account.objects[anew]["email"] == user.email
+    assert credits_of(user) == 0
+    bought(stripe, api, 500)
+    assert credits_of(user) == 500
+
+
 @pytest.mark.usefixtures("paid")
 @pytest.mark.parametrize("missing", ["key", "package"])
 def test_without_stripe_everything_about_money_says_what_is_missing_and_all_else_works(

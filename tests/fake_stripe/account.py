@@ -60,9 +60,9 @@ class StripeAccount:
         try:
             return self.objects[object_id]
         except KeyError:
-            raise Refusal(
-                404, "invalid_request_error", f"No such object: '{object_id}'", code="resource_missing"
-            ) from None
+            param = "customer" if object_id.startswith("cus_") else "id"
+            message = f"No such {param}: '{object_id}'"
+            raise Refusal(404, "invalid_request_error", message, code="resource_missing", param=param) from None
 
     def create_customer(self, params: Object) -> Object:
         return self._made("cus", "customer", email=params.get("email"), metadata=params.get("metadata", {}))
