@@ -7,6 +7,7 @@ from core.broker import Task
 
 FOLD_TRANSFERS = "credits.fold_transfers"
 TOP_UP = "credits.top_up"
+NOTICE_LOW = "credits.notice_low"
 SETTLE_PAYMENTS = "credits.settle_payments"
 ANSWER_DISPUTE = "credits.answer_dispute"
 MAIL_REFUND_REQUEST = "credits.mail_refund_request"

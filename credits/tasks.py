@@ -27,6 +27,12 @@ def top_up(user_id: str, period: str) -> None:
         log.warning("No automatic top-up for user %s now: %s", user_id, error)
 
 
+@shared_task(name=queue.NOTICE_LOW, ignore_result=True)
+def notice_low() -> None:
+    """Beat asks every few seconds whose card is to be charged. Done twice or late, no card is charged twice for it."""
+    auto.notice_low()
+
+
 @shared_task(name=queue.SETTLE_PAYMENTS, ignore_result=True)
 def settle_payments() -> None:
     """Beat asks each minute to find out what nobody heard of. Done twice or late, it does no harm."""

@@ -1,14 +1,18 @@
 """Rows about money: who pays, what was bought, and what went back. Amounts are in cents, and 1 credit is 1 cent."""
 
+from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import connection, models
+from django.db.models.functions import Coalesce
 
 from accounts.models import User
 from core.models import TimeStamped
+from credits.kinds import CREDIT
+from credits.models.books import Account
 
 
 def lock_payment(payment_id: str) -> None:
@@ -20,9 +24,18 @@ def lock_payment(payment_id: str) -> None:
 class CustomerQuerySet(models.QuerySet["Customer"]):
     """Questions about customers."""
 
-    def locked(self, user_id: UUID) -> "Customer | None":
-        """This user's row, which nobody else changes until the transaction ends."""
-        return self.select_for_update().filter(user=user_id).first()
+    def low(self, refused_since: datetime) -> Self:
+        """Those whose card is to be charged: they have few credits left, and no charge is open or was just refused."""
+        balance = Account.objects.filter(user=models.OuterRef("user")).values("balance")
+        charges = TopUp.objects.filter(user=models.OuterRef("user"), kind=TopUpKind.AUTOMATIC)
+        open_or_refused = models.Q(status=TopUpStatus.PENDING) | models.Q(
+            status=TopUpStatus.FAILED, updated_at__gte=refused_since
+        )
+        return (
+            self.filter(auto_amount__gt=0, user__is_active=True)
+            .annotate(balance=Coalesce(models.Subquery(balance), 0))
+            .filter(~models.Exists(charges.filter(open_or_refused)), balance__lt=models.F("auto_threshold") * CREDIT)
+        )
 
 
 class Customer(TimeStamped):
@@ -39,6 +52,9 @@ class Customer(TimeStamped):
     objects = CustomerQuerySet.as_manager()
 
     class Meta:
+        indexes = [
+            models.Index(fields=["user"], condition=models.Q(auto_amount__gt=0), name="customers_who_top_up"),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(auto_amount=0) | models.Q(auto_amount__gte=models.F("auto_threshold")),

@@ -10,11 +10,11 @@ from django.utils import timezone
 from accounts.models import User
 from core.errors import Invalid
 from core.ids import uuid7
-from credits import ledger
+from credits import ledger, queue
 from credits.balances import balance_of, mode
 from credits.errors import CreditsDisabled
-from credits.kinds import CREDIT, Mode
-from credits.models import Customer, TopUp, TopUpKind, TopUpStatus
+from credits.kinds import CREDIT, Kind, Mode
+from credits.models import Customer, TopUp, TopUpKind, Transfer
 from credits.payments import processor
 from credits.payments.errors import AutoTopUpInvalid, CardRefused, CustomerGone, NoCard, PaymentRefused, TopUpUnderWay
 from credits.payments.objects import TOP_UP
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 # After a card was refused nobody tries again for so long.
 PAUSE = timedelta(hours=1)
+_MOST_NOTICED = 500
 # Stripe forgets idempotency keys after 24 hours: from then on only looking is safe.
 _KEYS_LAST = timedelta(hours=20)
 
@@ -47,7 +48,7 @@ def configure(user: User, threshold: int, amount: int) -> None:
     if not cards:
         raise NoCard
     if balance_of(user.pk) < threshold * CREDIT:
-        _charge(_attempt(customer, cards, threshold, amount, f"auto:{user.pk}:set-{uuid7()}"), customer)
+        _charge(_attempt(customer, cards, threshold, amount, _attempt_of(user.pk, f"set-{uuid7()}")), customer)
     else:
         key = f"check:{user.pk}:{uuid7()}"
         processor.check_card(customer.stripe_id, cards[0], key=key)
@@ -61,6 +62,29 @@ def configured(user: User) -> tuple[int, int]:
     return (customer.auto_threshold, customer.auto_amount) if customer else (0, 0)
 
 
+def notice_low() -> int:
+    """Have workers charge the cards of whoever wants that and has few credits left; returns how many there are.
+
+    For the run that used the last credits, or once more within the hour if that has been tried.
+    """
+    if mode() is Mode.DISABLED:
+        return 0
+    hour = f"{timezone.now():%Y-%m-%dT%H}"
+    customers = list(Customer.objects.low(timezone.now() - PAUSE).order_by("pk")[:_MOST_NOTICED])
+    noticed = 0
+    for user_id in (customer.user_id for customer in customers):
+        used = Transfer.objects.filter(user_id=user_id, kind=Kind.USAGE, run_id__isnull=False)
+        last_run = used.order_by("-at", "-id").values_list("run_id", flat=True).first()
+        periods = [str(last_run), hour] if last_run else [hour]
+        attempts = {_attempt_of(user_id, period): period for period in periods}
+        tried = set(TopUp.objects.filter(attempt__in=attempts).values_list("attempt", flat=True))
+        untried = [period for attempt, period in attempts.items() if attempt not in tried]
+        if untried:
+            queue.top_up(user_id, untried[0])
+            noticed += 1
+    return noticed
+
+
 def top_up_if_low(user_id: UUID, period: str) -> bool:
     """Charge the user's card if they want that and have few credits left; returns whether it was charged.
 
@@ -69,7 +93,9 @@ def top_up_if_low(user_id: UUID, period: str) -> bool:
     customer = _wanting(user_id)
     if customer is None:
         return False
-    attempt = f"auto:{user_id}:{period}"
+    attempt = _attempt_of(user_id, period)
+    if TopUp.objects.filter(attempt=attempt).exists():
+        return False
     try:
         cards = _cards(customer)
         # Without a card, too: what failed has a pause.
@@ -104,6 +130,10 @@ def settle(top_up: TopUp) -> None:
         log.info("No automatic top-up for user %s: %s", top_up.user_id, error)
 
 
+def _attempt_of(user_id: UUID, period: str) -> str:
+    return f"auto:{user_id}:{period}"
+
+
 def _cards(customer: Customer) -> list[str]:
     try:
         return processor.cards(customer.stripe_id)
@@ -112,13 +142,10 @@ def _cards(customer: Customer) -> list[str]:
 
 
 def _wanting(user_id: UUID) -> Customer | None:
-    customer = Customer.objects.filter(user=user_id, user__is_active=True, auto_amount__gt=0).first()
-    if customer is None or mode() is Mode.DISABLED or balance_of(user_id) >= customer.auto_threshold * CREDIT:
-        return None
-    refused = TopUp.objects.filter(
-        user=user_id, kind=TopUpKind.AUTOMATIC, status=TopUpStatus.FAILED, updated_at__gte=timezone.now() - PAUSE
-    )
-    return None if refused.exists() else customer
+    customer = Customer.objects.low(timezone.now() - PAUSE).filter(user=user_id).first()
+    # The look at a balance may fill it up for the month.
+    is_low = customer is not None and balance_of(user_id) < customer.auto_threshold * CREDIT
+    return customer if is_low and mode() is not Mode.DISABLED else None
 
 
 def _attempt(customer: Customer, cards: list[str], threshold: int, amount: int, attempt: str) -> TopUp:

@@ -1,18 +1,17 @@
-"""Find out about payments whose news got lost, and charge the cards of whoever has run low unnoticed."""
+"""Find out about payments whose news got lost."""
 
 import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
 
-from django.db.models import F, Model, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Model, QuerySet
 from django.utils import timezone
 
 from core.errors import DomainError
 from credits.balances import mode
-from credits.kinds import CREDIT, Mode
-from credits.models import Account, Customer, RefundRequest, RefundStatus, Reversal, TopUp, TopUpKind
+from credits.kinds import Mode
+from credits.models import RefundRequest, RefundStatus, Reversal, TopUp, TopUpKind
 from credits.payments import auto, disputes, processor, refunds, top_ups
 from credits.payments.errors import PaymentsOff, PaymentsUnavailable
 from credits.payments.objects import Stage
@@ -41,7 +40,6 @@ def settle_payments() -> int:
             + _each(_open_charges(), auto.settle)
             + _each(_open_refunds(), refunds.settle)
             + _each(_unanswered(), lambda dispute: disputes.answer(dispute.stripe_id))
-            + _each(_low(), lambda customer: auto.top_up_if_low(customer.user_id, f"{timezone.now():%Y-%m-%dT%H}"))
         )
     except PaymentsOff:
         return 0
@@ -82,13 +80,3 @@ def _unanswered() -> QuerySet[Reversal]:
     before = timezone.now() - _SILENCE
     found = Reversal.objects.filter(kind="dispute", stage=Stage.OPEN, answered_at=None, created_at__lt=before)
     return found.exclude(top_up=None).order_by("created_at", "pk")
-
-
-def _low() -> QuerySet[Customer]:
-    balance = Account.objects.filter(user=OuterRef("user")).values("balance")
-    return (
-        Customer.objects.filter(auto_amount__gt=0)
-        .annotate(balance=Coalesce(Subquery(balance), 0))
-        .filter(balance__lt=F("auto_threshold") * CREDIT)
-        .order_by("pk")
-    )

@@ -209,6 +209,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
         "schedule": 60.0,
         "options": {"expire_seconds": 60},
     },
+    "notice low balances": {
+        "task": "credits.notice_low",
+        "schedule": 10.0,
+        "options": {"expire_seconds": 10},
+    },
     "settle payments": {
         "task": "credits.settle_payments",
         "schedule": 60.0,

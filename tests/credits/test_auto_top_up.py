@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 import time_machine
@@ -14,9 +15,11 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from credits import ledger, tasks
 from credits.kinds import CREDIT, Kind
+from credits.ledger import settled_balance
 from credits.models import Customer, TopUp, Transfer
 from credits.payments import auto
 from credits.payments.settling import settle_payments
+from tests.accounts.mailbox import waiting
 from tests.credits.buying import credits_of, hear, rows
 from tests.fake_stripe import FakeStripe
 
@@ -184,8 +187,10 @@ def test_without_a_card_stripe_is_not_asked_again_and_again(
         del stripe.account.objects[customer]
     asked = len(stripe.asked)
     for _ in range(3):
-        settle_payments()
+        tasks.top_up(str(user.pk), "run-1")
+        tasks.top_up(str(user.pk), "run-2")
     assert len(stripe.asked) == asked + 1
+    assert not Customer.objects.low(timezone.now() - timedelta(hours=1)).exists()
     assert TopUp.objects.get().failure == "There is no saved card to charge."
 
 
@@ -221,12 +226,37 @@ def test_a_charge_that_never_arrived_is_made_later_unless_that_is_too_late(
     assert (TopUp.objects.get().status, charges(stripe), credits_of(user)) == expected
 
 
-def test_whoever_has_run_low_unnoticed_is_found(stripe: FakeStripe, api: APIClient, user: User, customer: str) -> None:
+def test_whoever_has_run_low_is_noticed_once_for_a_run_and_once_more_in_an_hour(
+    stripe: FakeStripe, api: APIClient, user: User, customer: str, django_capture_on_commit_callbacks: Any
+) -> None:
+    def use_up(run: UUID) -> None:
+        ledger.spend(user.pk, settled_balance(user.pk), key=f"use:{Transfer.objects.count()}", run_id=run)
+
+    def notice() -> list[str]:
+        waiting()
+        with django_capture_on_commit_callbacks(execute=True):
+            tasks.notice_low()
+        found = [message for message in waiting() if message["task"] == "credits.top_up"]
+        for message in found:
+            tasks.top_up(message["user_id"], message["period"])
+        return [message["period"] for message in found]
+
     stripe.account.add_card(customer)
+    assert notice() == []
     wanting(user, customer)
-    settle_payments()
-    settle_payments()
-    assert (credits_of(user), charges(stripe)) == (1000, 1)
+    first, second = uuid4(), uuid4()
+    with time_machine.travel("2026-01-05T10:07:00Z", tick=False):
+        assert notice() == ["2026-01-05T10"]
+        assert notice() == []
+    with time_machine.travel("2026-01-05T11:59:00Z", tick=False):
+        expected = [[str(first)], ["2026-01-05T11"], []]
+        for periods in expected:
+            use_up(first)
+            assert notice() == periods
+        ledger.credit(user.pk, CREDIT, kind=Kind.GRANT, key="grant:1")
+        use_up(second)
+        assert notice() == [str(second)]
+    assert charges(stripe) == 4
 
 
 @pytest.mark.django_db(transaction=True)

@@ -22,6 +22,7 @@ def test_every_task_that_is_sent_is_answered() -> None:
     ours = {queue.RING, queue.RUN_NODE, queue.FIRE_SCHEDULES, queue.FORGET_BLOBS}
     assert {MAIL, SWEEP, FOLD_TRANSFERS, SEND_MAILS, *ours} <= set(app.tasks)
     assert payments.TOP_UP == "credits.top_up"
+    assert payments.NOTICE_LOW == "credits.notice_low"
     assert payments.SETTLE_PAYMENTS == "credits.settle_payments"
     assert payments.ANSWER_DISPUTE == "credits.answer_dispute"
     assert payments.MAIL_REFUND_REQUEST == "credits.mail_refund_request"
@@ -38,5 +39,6 @@ def test_every_task_of_beat_is_answered() -> None:
         FOLD_TRANSFERS,
         SEND_MAILS,
         payments.SETTLE_PAYMENTS,
+        payments.NOTICE_LOW,
     } <= sent
     assert sent <= set(app.tasks)
