@@ -12,7 +12,8 @@ from core.admin import ReadOnly
 from core.errors import DomainError
 from credits.adjustments import decide
 from credits.errors import shown
-from credits.models import Account, Adjustment, Transfer
+from credits.models import Account, Adjustment, Hold, PriceEntry, PriceList, Transfer
+from credits.price_lists import publish
 
 
 class Books(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
@@ -100,3 +101,67 @@ class AdjustmentAdmin(Books):
             except DomainError as error:
                 self.message_user(request, f"{wish}: {error.message}", messages.ERROR)
         self.message_user(request, f"{count} adjustments are decided.")
+
+
+@admin.register(Hold)
+class HoldAdmin(Books):
+    """What runs have set aside."""
+
+    list_display = ("placed_at", "user_id", "run_id", "credits", "used", "cap", "expires_at", "released_at")
+    list_filter = (("released_at", admin.EmptyFieldListFilter), "placed_at")
+    search_fields = ("user_id",)
+    ordering = ("-placed_at", "pk")
+
+    @admin.display(description="credits")
+    def credits(self, hold: Hold) -> str:
+        """What is held, in credits."""
+        return shown(hold.amount + hold.pool)
+
+    @admin.display(description="used")
+    def used(self, hold: Hold) -> str:
+        """What was used, in credits."""
+        return shown(hold.spent)
+
+
+@admin.register(PriceEntry)
+class PriceEntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    """What blocks cost; each change makes a new version of the price list, for runs that start from then on."""
+
+    list_display = ("block", "position", "credits", "per", "match")
+    list_filter = ("per",)
+    search_fields = ("block",)
+    ordering = ("block", "position")
+
+    @admin.display(description="credits", ordering="amount")
+    def credits(self, entry: PriceEntry) -> str:
+        """The price in credits."""
+        return shown(entry.amount)
+
+    def save_model(self, request: HttpRequest, obj: PriceEntry, form: Any, change: bool) -> None:
+        """Save the price and publish the list."""
+        super().save_model(request, obj, form, change)
+        publish(_name(request), f"{'changed' if change else 'added'}: {obj}")
+
+    def delete_model(self, request: HttpRequest, obj: PriceEntry) -> None:
+        """Delete the price and publish the list."""
+        super().delete_model(request, obj)
+        publish(_name(request), f"deleted: {obj}")
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[PriceEntry]) -> None:
+        """Delete the prices and publish the list."""
+        gone = ", ".join(map(str, queryset))
+        super().delete_queryset(request, queryset)
+        publish(_name(request), f"deleted: {gone}")
+
+
+@admin.register(PriceList)
+class PriceListAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    """The versions of the price list: who changed what, and when."""
+
+    list_display = ("id", "made_at", "made_by", "change")
+    search_fields = ("made_by", "change")
+    ordering = ("-id",)
+
+
+def _name(request: HttpRequest) -> str:
+    return cast(User, request.user).email

@@ -51,3 +51,5 @@ PARTY_OF = {
     Kind.REFUND: Party.REFUNDS,
     Kind.CARD_CHECK: Party.CLEARING,
 }
+# What prices are for.
+PER = ("run", "second", "byte", "token", "item")

@@ -14,7 +14,7 @@ from django.db.models import Q
 from core import json
 from core.after_commit import send
 from core.ids import uuid7
-from executions import events, queue
+from executions import events, funding, queue
 from executions.checks import RunChecks
 from executions.encoding import encode
 from executions.engine.plan import Plan, compile_plan
@@ -48,10 +48,12 @@ WHERE n.run_id = %s
 _INSERT_RUN = """
 INSERT INTO executions_graphexecution (
     id, user_id, graph_id, graph_version, source_run_id, source_node_id, trigger_key, request_hash, inputs,
-    credential_inputs, nodes_input_masks, nodes_to_skip, is_dry_run, preset_id, node_budget, deadline_at,
+    credential_inputs, nodes_input_masks, nodes_to_skip, is_dry_run, preset_id, node_budget, output_budget,
+    max_credits, price_version, deadline_at,
     human_in_the_loop_safe_mode, sensitive_action_safe_mode, fence, head_seq, node_count, node_error_count)
 SELECT %(id)s, user_id, graph_id, graph_version, id, %(node)s, %(trigger_key)s, %(request_hash)s, inputs,
-    credential_inputs, %(masks)s, %(skipped)s, is_dry_run, preset_id, node_budget + %(ended)s,
+    credential_inputs, %(masks)s, %(skipped)s, is_dry_run, preset_id, node_budget + %(ended)s, output_budget,
+    max_credits, %(price_version)s::integer,
     clock_timestamp() + (deadline_at - created_at),
     (SELECT g.human_in_the_loop_safe_mode FROM graphs_graph g WHERE g.id = graph_id),
     (SELECT g.sensitive_action_safe_mode FROM graphs_graph g WHERE g.id = graph_id),
@@ -228,6 +230,7 @@ def _queue(source: GraphExecution, takeover: Takeover, columns: Mapping[str, Any
         "skipped": _text(columns["skipped"]),
         "ended": len(ended),
         "failed": sum(past.status is NodeStatus.FAILED for past in ended),
+        "price_version": _price_version(source),
     }
     with transaction.atomic(), connection.cursor() as cursor:
         try:
@@ -238,6 +241,9 @@ def _queue(source: GraphExecution, takeover: Takeover, columns: Mapping[str, Any
         if inserted is None:
             return started_by(source.user_id, [(columns["trigger_key"], columns["request_hash"])])[0]
         run_id: UUID = inserted[0]
+        if arguments["price_version"] is not None:
+            runs = {run_id: source.max_credits}
+            funding.set_aside(source.user_id, source.graph_id, source.graph_version, arguments["price_version"], runs)
         cursor.execute(_COPY, {**_rows(takeover), "run": run_id, "source": source.pk, "queued": EventKind.RUN_QUEUED})
         news = events.turn_of(source.user_id, source.graph_id, {run_id: 1 + len(ended)})
         hint = events.hint(source.user_id, news)
@@ -246,6 +252,11 @@ def _queue(source: GraphExecution, takeover: Takeover, columns: Mapping[str, Any
         else:
             send(hints=[hint])
     return GraphExecution.objects.get(pk=run_id)
+
+
+def _price_version(source: GraphExecution) -> int | None:
+    """The prices that the new run begins with, or None if it is free."""
+    return funding.admit(source.user_id) if funding.is_metered(is_dry_run=source.is_dry_run) else None
 
 
 def _rows(takeover: Takeover) -> dict[str, str]:

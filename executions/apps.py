@@ -11,11 +11,13 @@ class ExecutionsConfig(AppConfig):
     name = "executions"
 
     def ready(self) -> None:
-        """Register the pages of the admin site that have a module of their own, and give blocks their files."""
+        """Register the pages of the admin site that have a module of their own, and give blocks files and prices."""
         import_module("executions.admin_reviews")
         import_module("executions.admin_schedules")
         # The apps have no models before they are ready.
+        from executions import prices
         from executions.workspace import RunFiles
-        from graphs.blocks import files
+        from graphs.blocks import costs, files
 
         files.connect(RunFiles())
+        costs.ask(prices.shown)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.conf import settings
 
+from credits.errors import shown
 from executions import previews
 from executions.errors import NoSuchRun
 from executions.kinds import ENGINE_VERSION, FINAL, NodeStatus, Status
@@ -158,6 +159,8 @@ def of_wait(name: str, wait: Mapping[str, Any], attempt: int, now: datetime, of_
     if "child" in wait:
         reasons = " ".join(of_child) or "It is gone."
         return f"{name} waits for the run {wait['child']} that it called, which itself: {reasons}"
+    if "credits" in wait:
+        return f"{name} waits for credits: it costs {shown(wait['credits'])} more than the run has set aside."
     until = datetime.fromisoformat(wait["until"])
     when = f"{time_text(until)} ({'in ' + lasting(until - now) if until > now else 'due now'})"
     if "retry" in wait:

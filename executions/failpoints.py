@@ -30,6 +30,7 @@ NAMES = frozenset({
     "finish.before_commit", "finish.after_commit", "release.before_commit", "release.after_commit", "sweep.before",
     "review.after_ask",
     "fire.after_start", "fire.before_commit", "fire.after_commit",
+    "fund.before", "fund.after",
     "task.after_ask", "task.before_start", "task.after_run", "task.after_answer",
 })  # fmt: skip
 

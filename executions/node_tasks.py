@@ -97,12 +97,14 @@ class Ending:
     """How a block that ran apart ended: with `error`, wanting to wait for `suspension` (as JSON), or well.
 
     `outputs` are the (pin, value) pairs that it gave, as JSON. `is_lost` says that nobody knows how far it came.
+    `seconds` is how long it took.
     """
 
     outputs: bytes = b"[]"
     error: str = ""
     suspension: dict[str, Any] | None = None
     is_lost: bool = False
+    seconds: float = 0.0
 
 
 # --- For the engine ---------------------------------------------------------------------------------------------
@@ -141,11 +143,13 @@ def ended_among(task_ids: Collection[UUID]) -> list[UUID]:
 def ending_of(task_id: UUID) -> Ending | None:
     """How the task ended, or None if it is gone or has not."""
     query = """
-        SELECT outputs::text, error, suspension::text, is_lost FROM executions_nodetask
+        SELECT outputs::text, error, suspension::text, is_lost,
+            COALESCE(EXTRACT(epoch FROM ended_at - started_at), 0)::float
+        FROM executions_nodetask
         WHERE id = %s AND ended_at IS NOT NULL
     """
-    for outputs, error, suspension, is_lost in rows_of(query, [task_id]):
-        return Ending(outputs.encode(), error, suspension and json.decode(suspension), is_lost)
+    for outputs, error, suspension, is_lost, seconds in rows_of(query, [task_id]):
+        return Ending(outputs.encode(), error, suspension and json.decode(suspension), is_lost, seconds)
     return None
 
 

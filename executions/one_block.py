@@ -88,7 +88,9 @@ def _run(order: Order, block: Block) -> Outputs:
                 raise BlockFailed(f"{block.name}: its process died ({process.death()})", outputs=outputs) from None
             if message[:1] == OUTPUT:
                 pin, value = json.decode(message[1:])
-                outputs.setdefault(pin, []).append(value)
+                # What it says it used has no pin.
+                if pin is not None:
+                    outputs.setdefault(pin, []).append(value)
             elif message == BEGIN:
                 deadline = time.monotonic() + SECONDS
             else:

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import JSONField
 
@@ -19,7 +20,9 @@ from core.after_commit import send
 from core.errors import Conflict, Invalid
 from core.ids import uuid7
 from core.sql import fetch_prepared
-from executions import events, queue
+from credits import holds
+from credits.errors import InsufficientCredits
+from executions import events, funding, queue
 from executions.checks import RunChecks
 from executions.encoding import encode
 from executions.errors import Fenced, KeyReused, NoSuchRun, NotRunnable, RefusedInBatch, TooDeep
@@ -50,6 +53,8 @@ _OWN = {
     "nodes_to_skip": "jsonb",
     "is_dry_run": "boolean",
     "node_budget": "integer",
+    "output_budget": "integer",
+    "max_credits": "integer",
     "timeout_seconds": "float8",
 }
 _ONE = "SELECT " + ", ".join(f"%({name})s::{kind} AS {name}" for name, kind in _OWN.items())
@@ -58,10 +63,11 @@ _INSERT = """
 WITH given AS ({given}), run AS (
     INSERT INTO executions_graphexecution (
         user_id, graph_id, graph_version, parent_id, root_id, depth, id, trigger_key, request_hash, inputs,
-        credential_inputs, nodes_input_masks, nodes_to_skip, is_dry_run, node_budget, deadline_at,
-        human_in_the_loop_safe_mode, sensitive_action_safe_mode, head_seq)
+        credential_inputs, nodes_input_masks, nodes_to_skip, is_dry_run, node_budget, output_budget, max_credits,
+        price_version, deadline_at, human_in_the_loop_safe_mode, sensitive_action_safe_mode, head_seq)
     SELECT %(user)s, %(graph)s, %(version)s, %(parent)s, %(root)s, %(depth)s, id, trigger_key, request_hash, inputs,
-        credential_inputs, nodes_input_masks, nodes_to_skip, is_dry_run, node_budget,
+        credential_inputs, nodes_input_masks, nodes_to_skip, is_dry_run, node_budget, output_budget, max_credits,
+        CASE WHEN NOT is_dry_run THEN %(price_version)s::integer END,
         clock_timestamp() + make_interval(secs => timeout_seconds),
         COALESCE(%(asks)s::boolean, (SELECT human_in_the_loop_safe_mode FROM graphs_graph WHERE id = %(graph)s)),
         COALESCE(%(is_careful)s::boolean, (SELECT sensitive_action_safe_mode FROM graphs_graph WHERE id = %(graph)s)),
@@ -89,6 +95,8 @@ class RunRequest:
     trigger_key: str | None = None
     request_hash: str = ""
     node_budget: int = NODE_BUDGET
+    output_budget: int | None = None
+    max_credits: int | None = None
     timeout_seconds: float | None = None
     dry_run: bool = False
 
@@ -105,6 +113,8 @@ def start_run(
     trigger_key: str | None = None,
     request_hash: str = "",
     node_budget: int = NODE_BUDGET,
+    output_budget: int | None = None,
+    max_credits: int | None = None,
     timeout_seconds: float | None = None,
     dry_run: bool = False,
     ring: bool = True,
@@ -113,13 +123,16 @@ def start_run(
 
     Whether people are asked is what the graph says now, or said when the calling run began.
     `inputs` go to the input nodes by name, `nodes_input_masks` (node id → pin → value) win over everything else.
-    The run ends as FAILED when it would begin more than `node_budget` activations, or after `timeout_seconds`.
+    The run ends as FAILED when it would begin more than `node_budget` activations or give more than `output_budget`
+    outputs (`TASKLOOM_OUTPUTS_PER_RUN` unless given), or after `timeout_seconds`; or, where use is paid for, when it
+    and what it calls would use more than `max_credits`.
     A dry run, and what it calls, has no effects and costs nothing: what does more than compute gives an example.
     With a `trigger_key` that started a run before, that run is returned and nothing is started, or `KeyReused` raised
     if a `request_hash` is given and that run had another. `ring=False` leaves telling a worker to the caller.
 
-    Raises `GraphNotFound`, `NotRunnable` with the errors of each node and field, `NotStorable`, `TooDeep`, or
-    `Conflict` when the parent run has ended or is asked to.
+    Raises `GraphNotFound`, `NotRunnable` with the errors of each node and field, `NotStorable`, `TooDeep`,
+    `InsufficientCredits` where use is paid for and the user has nothing left, or `Conflict` when the parent run has
+    ended or is asked to.
     """
     checks = _checks_for(user_id, graph_id, graph_version)
     parent = _parent(parent_id)
@@ -130,6 +143,8 @@ def start_run(
         trigger_key=trigger_key,
         request_hash=request_hash,
         node_budget=node_budget,
+        output_budget=output_budget,
+        max_credits=max_credits,
         timeout_seconds=timeout_seconds,
         dry_run=dry_run or (parent is not None and parent.is_dry_run),
     )
@@ -272,6 +287,8 @@ def _row_of(request: RunRequest, checks: RunChecks) -> dict[str, Any]:
         "nodes_to_skip": _text(sorted(answer.nodes_to_skip)),
         "is_dry_run": request.dry_run,
         "node_budget": request.node_budget,
+        "output_budget": settings.OUTPUTS_PER_RUN if request.output_budget is None else request.output_budget,
+        "max_credits": request.max_credits,
         "timeout_seconds": request.timeout_seconds,
     }
 
@@ -281,25 +298,7 @@ def _insert(
 ) -> list[GraphExecution]:
     """Insert runs and announce them; in place of one whose key has started a run before comes that run."""
     graph = checks.definition
-    common = {
-        "user": graph.owner_id,
-        "graph": graph.id,
-        "version": graph.version,
-        "parent": parent and parent.pk,
-        "root": parent and (parent.root_id or parent.pk),
-        "depth": parent.depth + 1 if parent else 0,
-        "asks": parent and parent.human_in_the_loop_safe_mode,
-        "is_careful": parent and parent.sensitive_action_safe_mode,
-        "queued": EventKind.RUN_QUEUED.value,
-    }
-    try:
-        if len(rows) == 1:
-            inserted = fetch_prepared(_INSERT_ONE, common | rows[0])
-        else:
-            inserted = fetch_prepared(_INSERT_MANY, common | {"runs": _document(rows)})
-    except IntegrityError:
-        raise GraphNotFound(graph_id=str(graph.id)) from None
-    runs = {run.pk: run for run in map(_run_of, inserted)}
+    runs = _insert_paid(checks, rows) if _is_paid(parent, rows) else _insert_rows(checks, parent, rows)
     if runs:
         news = events.turn_of(graph.owner_id, graph.id, dict.fromkeys(runs, 1))
         hint = events.hint(graph.owner_id, news)
@@ -312,6 +311,56 @@ def _insert(
         started = started_by(graph.owner_id, [(row["trigger_key"], row["request_hash"]) for row in others])
         runs.update(zip((row["id"] for row in others), started, strict=True))
     return [runs[row["id"]] for row in rows]
+
+
+def _is_paid(parent: GraphExecution | None, rows: Sequence[dict[str, Any]]) -> bool:
+    """Whether one of these runs is paid for on its own: what is called is part of what called it."""
+    return parent is None and funding.is_metered(is_dry_run=all(row["is_dry_run"] for row in rows))
+
+
+def _insert_paid(checks: RunChecks, rows: Sequence[dict[str, Any]]) -> dict[UUID, GraphExecution]:
+    """Insert runs with the prices of now, and set credits aside for them; raises `InsufficientCredits`."""
+    graph = checks.definition
+    try:
+        price_version = funding.admit(graph.owner_id)
+    except InsufficientCredits:
+        # What was answered before is answered again.
+        keys = [row["trigger_key"] for row in rows]
+        if GraphExecution.objects.filter(user_id=graph.owner_id, trigger_key__in=keys).count() < len(rows):
+            raise
+        return {}
+    with transaction.atomic():
+        runs = _insert_rows(checks, None, rows, price_version)
+        caps = {run_id: run.max_credits for run_id, run in runs.items() if not run.is_dry_run}
+        funding.set_aside(graph.owner_id, graph.id, graph.version, price_version, caps)
+    return runs
+
+
+def _insert_rows(
+    checks: RunChecks, parent: GraphExecution | None, rows: Sequence[dict[str, Any]], price_version: int | None = None
+) -> dict[UUID, GraphExecution]:
+    """Insert those runs whose keys have not started one, and their first events."""
+    graph = checks.definition
+    common = {
+        "user": graph.owner_id,
+        "graph": graph.id,
+        "version": graph.version,
+        "parent": parent and parent.pk,
+        "root": parent and (parent.root_id or parent.pk),
+        "depth": parent.depth + 1 if parent else 0,
+        "asks": parent and parent.human_in_the_loop_safe_mode,
+        "is_careful": parent and parent.sensitive_action_safe_mode,
+        "queued": EventKind.RUN_QUEUED.value,
+        "price_version": price_version if parent is None else parent.price_version,
+    }
+    try:
+        if len(rows) == 1:
+            inserted = fetch_prepared(_INSERT_ONE, common | rows[0])
+        else:
+            inserted = fetch_prepared(_INSERT_MANY, common | {"runs": _document(rows)})
+    except IntegrityError:
+        raise GraphNotFound(graph_id=str(graph.id)) from None
+    return {run.pk: run for run in map(_run_of, inserted)}
 
 
 def _document(rows: Sequence[dict[str, Any]]) -> str:
@@ -347,6 +396,9 @@ def _end(run: GraphExecution, status: Status, error_code: str = "", error: str =
     )
     if run.parent_id and GraphExecution.objects.filter(pk=run.parent_id).wake():
         queue.ring([run.parent_id])
+    # Holds and accounts are locked after runs, here as everywhere.
+    if run.price_version is not None:
+        holds.release(run.pk)
     _announce(run.pk, run.user_id, run.graph_id, head_seq)
 
 

@@ -5,13 +5,16 @@ What a worker does is decided by the queues it listens to: `runs` has it drive r
 
 import gc
 import logging
+from datetime import timedelta
 from functools import cache
 from uuid import UUID
 
 from celery import current_app, shared_task
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutdown
+from django.utils import timezone
 
-from executions import blobs, queue, schedules
+from executions import blobs, bookkeeping, queue, schedules
+from executions.audit import audit
 from executions.engine.engine import DRAIN_SECONDS, Engine
 from executions.engine.node_host import NodeHost
 
@@ -42,6 +45,21 @@ def forget_blobs() -> None:
     number, size = blobs.forget_blobs()
     if number:
         log.info("%d large values of %d bytes that no run has any more were deleted", number, size)
+
+
+@shared_task(name=queue.TIDY_CREDITS, ignore_result=True)
+def tidy_credits() -> None:
+    """Beat asks each hour to give back what is on hold for nothing. Done twice or late, it does no harm."""
+    bookkeeping.tidy_up()
+
+
+@shared_task(name=queue.AUDIT_LEDGER, ignore_result=True)
+def audit_ledger() -> None:
+    """Beat asks each night to prove the books, with the nodes of the last two days; what does not fit is an error."""
+    report = audit(timezone.now() - timedelta(days=2))
+    for problem in report.problems:
+        log.error("The books are wrong: %s", problem)
+    log.info("The books were audited: %d transfers, %d mismatches", report.transfers, len(report.problems))
 
 
 @cache

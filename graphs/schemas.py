@@ -217,7 +217,7 @@ class ContributorModel(BaseModel):
 class CostModel(BaseModel):
     """What a use costs when the filter is a subset of the inputs."""
 
-    cost_amount: int
+    cost_amount: int | float
     cost_filter: dict[str, Any]
     cost_type: str
 

@@ -1,6 +1,7 @@
-"""The rows: the books, and what was bought and went back."""
+"""The rows: the books, what was bought and went back, and what runs hold and blocks cost."""
 
 from credits.models.books import Account, Adjustment, DayTotal, Fold, LowBalance, Transfer
+from credits.models.metering import Hold, PriceEntry, PriceList
 from credits.models.payments import (
     Customer,
     RefundRequest,
@@ -19,7 +20,10 @@ __all__ = [
     "Customer",
     "DayTotal",
     "Fold",
+    "Hold",
     "LowBalance",
+    "PriceEntry",
+    "PriceList",
     "RefundRequest",
     "RefundStatus",
     "Reversal",

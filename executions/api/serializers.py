@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from core.idempotency import KEY, KEY_RULE, LONGEST_KEY
 from core.paging import CursorPaginationSerializer, PaginationSerializer
+from credits.kinds import MOST_CREDITS
 from executions import services
 from executions.kinds import NodeStatus, Status
 
@@ -34,6 +35,20 @@ class ExecuteSerializer(serializers.Serializer[Any]):
         max_value=10_000_000,
         default=services.NODE_BUDGET,
         help_text="How many activations may begin before the run is ended as FAILED, node_budget_exceeded.",
+    )
+    output_budget = serializers.IntegerField(
+        min_value=1,
+        max_value=100_000_000,
+        default=None,
+        allow_null=True,
+        help_text="How many outputs its nodes may give before it is ended as FAILED, output_budget_exceeded.",
+    )
+    max_credits = serializers.IntegerField(
+        min_value=1,
+        max_value=MOST_CREDITS,
+        default=None,
+        allow_null=True,
+        help_text="The most that it and what it calls may use before it is ended as FAILED, budget_exceeded.",
     )
     timeout_seconds = serializers.FloatField(
         min_value=1,

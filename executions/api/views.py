@@ -193,6 +193,8 @@ def _given(asked: dict[str, Any], trigger: Trigger) -> dict[str, Any]:
         "inputs": asked["inputs"],
         "credential_inputs": asked["credentials_inputs"],
         "node_budget": asked["node_budget"],
+        "output_budget": asked["output_budget"],
+        "max_credits": asked["max_credits"],
         "timeout_seconds": asked["timeout_seconds"],
         "dry_run": asked["dry_run"],
         "trigger_key": trigger.key,

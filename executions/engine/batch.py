@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 
+from executions.engine.meter import Charge
 from executions.engine.state import Activation, Output, Token
 from executions.kinds import EventKind, NodeStatus, Status
 
@@ -33,12 +34,14 @@ class EventRow:
 class Batch:
     """The rows of one commit. `status` is what becomes of the run: RUNNING to go on, WAITING to park, or final.
 
-    `blobs` are the large values that the rows name, by hash; `size` is how many bytes of values the batch holds.
+    `blobs` are the large values that the rows name, by hash; `size` is how many bytes of values the batch holds. A run
+    that parks for want of credits is woken when its user has `needs_credits`.
     """
 
     nodes: dict[UUID, Activation] = field(default_factory=dict)
     outputs: list[tuple[Activation, Output]] = field(default_factory=list)
     events: list[EventRow] = field(default_factory=list)
+    charges: list[Charge] = field(default_factory=list)
     tokens: list[Token] = field(default_factory=list)
     spent: list[Token] = field(default_factory=list)
     blobs: dict[str, bytes] = field(default_factory=dict)
@@ -51,6 +54,8 @@ class Batch:
     node_count: int = 0
     node_error_count: int = 0
     node_seconds: float = 0.0
+    output_count: int = 0
+    needs_credits: int | None = None
 
     def __len__(self) -> int:
         return len(self.nodes) + len(self.outputs) + len(self.events)
@@ -68,6 +73,7 @@ class Batch:
         """The activation gave an output."""
         self.nodes[activation.id] = activation
         self.outputs.append((activation, output))
+        self.output_count += 1
 
     def tell_output(self, activation: Activation) -> None:
         """Whoever watches shall see the outputs given so far, although more may come."""
@@ -94,8 +100,10 @@ class Batch:
 
     def document(self) -> bytes:
         """The rows as one JSON document, which the store's one statement takes apart again."""
+        charges = {"charges": [_charge_row(charge) for charge in self.charges]} if self.charges else {}
         return orjson.dumps(
             {
+                **charges,
                 "nodes": [_node_row(node) for node in self.nodes.values()],
                 "outputs": [_output_row(activation, output) for activation, output in self.outputs],
                 "tokens": [
@@ -135,6 +143,10 @@ def _node_row(node: Activation) -> dict[str, Any]:
         "started_at": node.started_at,
         "ended_at": node.ended_at,
     }
+
+
+def _charge_row(charge: Charge) -> dict[str, Any]:
+    return {"key": charge.key, "amount": charge.amount, "reason": charge.reason, "metadata": charge.metadata}
 
 
 def _output_row(activation: Activation, output: Output) -> dict[str, Any]:

@@ -25,13 +25,15 @@ from core import http
 from core.errors import DomainError
 from core.hints import Hints
 from core.ids import uuid7
-from executions import events, services
+from executions import events, prices, services
 from executions.engine.answers import Answers, Question
 from executions.engine.batch import Batch
 from executions.engine.driver import Driver
 from executions.engine.in_thread import in_thread
 from executions.engine.intake import Intake
+from executions.engine.meter import Meter
 from executions.engine.plan import Plan, compile_plan
+from executions.engine.purse import Purse
 from executions.engine.rows import Claim, Committed
 from executions.engine.state import Activation
 from executions.engine.store import Store
@@ -41,6 +43,7 @@ from executions.engine.watchdog import Watchdog
 from executions.errors import Fenced
 from executions.kinds import Status
 from executions.node_tasks import Ending
+from executions.prices import Prices
 from graphs.blocks.registry import BLOCKS
 from graphs.errors import UnknownBlock
 from graphs.services import load_definition
@@ -64,12 +67,14 @@ class Engine:
         self._loop = uvloop.new_event_loop()
         self._hints = Hints(self._loop)
         self._store = Store(self.owner, settings.DB_POOL_SIZE)
+        self.purse = Purse(self._store)
         self._answers = Answers(self._store, self.plan, self._accept)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._drivers: dict[UUID, Driver] = {}
         self._driving: dict[UUID, asyncio.Task[None]] = {}
         self._intake = Intake(Sweeps(self._store), self._driving, self._begin)
         self._plans: OrderedDict[tuple[UUID, int], Plan] = OrderedDict()
+        self._prices: dict[int, Prices] = {}
         self._stopping = asyncio.Event()
         self._ready = threading.Event()
 
@@ -164,6 +169,8 @@ class Engine:
             await self._refuse(claim, error)
             return
         driver = Driver(claim, plan, self._store, self)
+        if claim.price_version is not None:
+            driver.meter(Meter(claim, await self._prices_of(claim.price_version)))
         self._drivers[claim.run_id] = driver
         if self._stopping.is_set():
             driver.drain(0)
@@ -193,6 +200,11 @@ class Engine:
                 self._plans.popitem(last=False)
         self._plans.move_to_end(key)
         return self._plans[key]
+
+    async def _prices_of(self, version: int) -> Prices:
+        if version not in self._prices:
+            self._prices[version] = await in_thread(prices.of)(version)
+        return self._prices[version]
 
     async def ask(self, claim: Claim, activation: Activation, question: Question) -> Wait:
         """Ask something outside of the run, or find that it was asked before; returns the wait for the answer."""

@@ -15,6 +15,7 @@ from uuid import UUID
 from django.conf import settings
 from psycopg import Error
 
+from credits.kinds import Mode
 from executions.engine.backlog import Backlog
 from executions.engine.sweeps import Found, Sweeps
 from executions.failpoints import failpoint
@@ -111,6 +112,8 @@ class Intake:
                 await self._sweeps.cancel_orphans()
                 limit = max(self._room, LOOK_WHEN_FULL)
                 found = await self._sweeps.wake_due()
+                if settings.CREDITS != Mode.DISABLED:
+                    found += await self._sweeps.wake_funded()
                 found += await self._sweeps.lapsed(self._held(), limit)
                 found += await self._sweeps.queued(self._held(), limit, patience=settings.SWEEP_SECONDS / 2)
             except Error as error:

@@ -18,13 +18,14 @@ from core.errors import DomainError
 from executions.engine.assembly import input_of
 from executions.engine.batch import Batch, EventRow
 from executions.engine.emissions import explain, pair
+from executions.engine.meter import Meter
 from executions.engine.rows import Claim, Committed
 from executions.engine.state import Activation, Output, RunState
 from executions.engine.store import Store
 from executions.engine.values import Stored, plain, store, store_input
 from executions.errors import OverLimit
 from executions.kinds import EventKind, NodeStatus
-from graphs.blocks.base import BlockError, Decision
+from graphs.blocks.base import BlockError, Decision, Used
 from graphs.blocks.inputs import check_output, prepare
 
 log = logging.getLogger(__name__)
@@ -47,10 +48,17 @@ class Journal:
         self._store = store
         self._now = now
         self._begun = 0
+        self._given = claim.output_count
+        self.meter: Meter | None = None
         self._open: dict[UUID, Activation] = {}
         # Hashes of large values that this run has stored.
         self._known: set[str] = set()
         self.batch = Batch()
+
+    @property
+    def begun(self) -> int:
+        """How many activations of the run have begun."""
+        return self._begun
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -97,10 +105,17 @@ class Journal:
         self.begin(activation)
         with suppress(BlockError, DomainError):
             self._assemble(activation)
-        self.complete(activation)
+        activation.status = NodeStatus.COMPLETED
+        self._close(activation)
 
     def accept(self, activation: Activation, emission: Any) -> None:
-        """Record what a block yielded; raises `BlockError` or `DomainError` when it cannot be taken."""
+        """Record what a block yielded; raises `BlockError` or `DomainError` when it cannot be taken.
+
+        Raises `OverLimit` beyond the budget of outputs.
+        """
+        if isinstance(emission, Used):
+            activation.used_tokens += max(0, emission.tokens)
+            return
         try:
             pin, value = pair(emission)
             check_output(activation.node.block, pin, value)
@@ -112,12 +127,19 @@ class Journal:
             raise BlockError(f"What it gave cannot be used: {explain(error)}") from error
         if stored is None:
             activation.skip -= 1
-        else:
-            self._give(activation, pin, stored)
+            if self.meter is not None:
+                activation.given_bytes += len(store(value).encoded)
+            return
+        if self._given >= self._claim.output_budget:
+            message = f"The run gave {self._given} outputs, its budget; the last from {activation.node.block.name}"
+            raise OverLimit("output_budget_exceeded", f"{message} {activation.node.id}")
+        self._give(activation, pin, stored)
 
     def complete(self, activation: Activation) -> None:
         """The activation has ended well."""
         activation.status = NodeStatus.COMPLETED
+        if self.meter is not None and (charge := self.meter.charge(activation)) is not None:
+            self.batch.charges.append(charge)
         self._close(activation)
 
     def fail(self, activation: Activation, error: BaseException) -> None:
@@ -126,6 +148,8 @@ class Journal:
         if not isinstance(error, (BlockError, DomainError)):
             self._log(activation, error)
         activation.status = NodeStatus.FAILED
+        if self.meter is not None:
+            self.meter.let_go(activation)
         self._give(activation, "error", store(activation.error))
         self._close(activation)
 
@@ -189,6 +213,8 @@ class Journal:
         if stored.large is not None:
             self._keep({stored.large.hash: stored.encoded})
         self.batch.size += len(stored.in_row)
+        self._given += 1
+        activation.given_bytes += len(stored.encoded)
         self._state.emit(activation, output)
         self.batch.add_output(activation, output)
 
@@ -209,6 +235,8 @@ class Journal:
         activation.ended_at = self._now()
         self._open.pop(activation.id, None)
         self.batch.finish(activation)
+        if self.meter is not None and (fee := self.meter.count()) is not None:
+            self.batch.charges.append(fee)
         for moved in self._state.close(activation):
             self.batch.note(moved)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from executions.engine.state import Activation
 from executions.engine.waits import Wait
-from graphs.blocks.base import Emission, Suspension
+from graphs.blocks.base import Emission, Suspension, Used
 
 # What blocks may run ahead by: as many emissions, or as many parts of long texts.
 MAX_WEIGHT = 64
@@ -17,7 +17,7 @@ class Emitted:
     """A block yielded something. A thread that was given up may still do so: its `attempt` is over."""
 
     activation: Activation
-    emission: Emission
+    emission: Emission | Used
     attempt: int
 
     @property

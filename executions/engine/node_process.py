@@ -1,8 +1,8 @@
 """What happens in the process of an isolated block: it runs the block, says what came of it, and ends.
 
 It knows the blocks and nothing else: no rows, no queue. Messages to the worker are a letter and JSON: `B` when it
-begins, `O` with a (pin, value) pair for each output, then `E` with the end: `{}`, `{"error": text}` or
-`{"suspension": what to wait for}`.
+begins, `O` with a (pin, value) pair for each output, or (null, tokens) for what it says it used, then `E` with the end:
+`{}`, `{"error": text}` or `{"suspension": what to wait for}`.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from typing import Any, cast
 from core import http, json
 from executions.engine.crossing import context_from_json, suspension_to_json
 from executions.engine.emissions import explain, pair, stream_of, suspension_of
-from graphs.blocks.base import AsyncEmissions, Block, BlockError, Emission, Emissions, Suspension
+from graphs.blocks.base import AsyncEmissions, Block, BlockError, Emission, Emissions, Suspension, Used
 from graphs.blocks.inputs import check_output, prepare
 from graphs.blocks.registry import BLOCKS
 
@@ -61,8 +61,11 @@ class Outbox:
         self._connection = connection
         self._size = 0
 
-    def send(self, block: Block, emission: Emission) -> None:
+    def send(self, block: Block, emission: Emission | Used) -> None:
         """Send what the block yielded; raises `BlockError` or `DomainError` when it cannot be taken."""
+        if isinstance(emission, Used):
+            self._connection.send_bytes(OUTPUT + json.encode([None, max(0, emission.tokens)]))
+            return
         pin, value = pair(emission)
         check_output(block, pin, value)
         message = OUTPUT + json.encode([pin, value])
@@ -95,7 +98,7 @@ def _forward(block: Block, emissions: Emissions, outbox: Outbox) -> Suspension |
         suspension = suspension_of(emission)
         if suspension is not None:
             return suspension
-        outbox.send(block, cast(Emission, emission))
+        outbox.send(block, cast(Emission | Used, emission))
     return None
 
 
@@ -105,7 +108,7 @@ async def _forward_async(block: Block, emissions: AsyncEmissions, outbox: Outbox
             suspension = suspension_of(emission)
             if suspension is not None:
                 return suspension
-            outbox.send(block, cast(Emission, emission))
+            outbox.send(block, cast(Emission | Used, emission))
         return None
     finally:
         await http.close()

@@ -11,7 +11,11 @@ from executions.kinds import Status
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A run that this process owns until the lease lapses, with what it needs to go on."""
+    """A run that this process owns until the lease lapses, with what it needs to go on.
+
+    One with a `price_version` is metered; `held` is what it has set aside, if it has a hold, and `is_capped` says
+    whether its family has a budget.
+    """
 
     run_id: UUID
     fence: int
@@ -34,6 +38,11 @@ class Claim:
     sensitive_action_safe_mode: bool
     nodes_to_skip: list[str]
     is_dry_run: bool
+    output_count: int
+    output_budget: int
+    price_version: int | None
+    held: int | None
+    is_capped: bool | None
 
 
 @dataclass(frozen=True, slots=True)

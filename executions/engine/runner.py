@@ -1,6 +1,7 @@
 """Running a block beside the driver: its emissions become messages, at a pace the driver can follow."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor
 from typing import cast
@@ -14,7 +15,7 @@ from executions.engine.mailbox import Emitted, Ended, Mailbox
 from executions.engine.state import Activation
 from executions.failpoints import failpoint
 from executions.node_tasks import Ending
-from graphs.blocks.base import BlockError, Context, Emission, Suspension
+from graphs.blocks.base import BlockError, Context, Emission, Suspension, Used
 
 
 async def run_block(
@@ -25,6 +26,7 @@ async def run_block(
     suspension: Suspension | None = None
     seconds = activation.node.policy.timeout_seconds
     limit = asyncio.timeout(seconds)
+    began = time.monotonic()
     try:
         async with limit:
             failpoint("effect.before")
@@ -41,13 +43,16 @@ async def run_block(
         if _is_cancelled():
             raise
         error = BlockError(f"Not done within {seconds:g} s") if limit.expired() else problem
+    activation.seconds += time.monotonic() - began
     mailbox.put(Ended(activation, error, suspension))
 
 
 async def hand_over(activation: Activation, ending: Ending, mailbox: Mailbox) -> None:
     """Tell what a block gave that ran in a process of its own, and how it ended."""
+    activation.seconds += ending.seconds
     for pin, value in json.decode(ending.outputs):
-        await mailbox.put_emission(Emitted(activation, (pin, value), activation.attempt))
+        emission = Used(value) if pin is None else (pin, value)
+        await mailbox.put_emission(Emitted(activation, emission, activation.attempt))
     mailbox.put(
         Ended(
             activation,
@@ -85,18 +90,18 @@ def _is_cancelled() -> bool:
 
 
 async def _forward(
-    emissions: AsyncIterator[Emission | Suspension], activation: Activation, mailbox: Mailbox
+    emissions: AsyncIterator[Emission | Suspension | Used], activation: Activation, mailbox: Mailbox
 ) -> Suspension | None:
     async for emission in emissions:
         suspension = suspension_of(emission)
         if suspension is not None:
             return suspension
-        await mailbox.put_emission(Emitted(activation, cast(Emission, emission), activation.attempt))
+        await mailbox.put_emission(Emitted(activation, cast(Emission | Used, emission), activation.attempt))
     return None
 
 
 def _forward_sync(
-    emissions: Iterator[Emission | Suspension],
+    emissions: Iterator[Emission | Suspension | Used],
     activation: Activation,
     mailbox: Mailbox,
     loop: asyncio.AbstractEventLoop,
@@ -106,7 +111,7 @@ def _forward_sync(
         suspension = suspension_of(emission)
         if suspension is not None:
             return suspension
-        message = Emitted(activation, cast(Emission, emission), attempt)
+        message = Emitted(activation, cast(Emission | Used, emission), attempt)
         asyncio.run_coroutine_threadsafe(mailbox.put_emission(message), loop).result()
         if activation.is_closed:
             break

@@ -45,7 +45,8 @@ class Activation:
     """One turn of a node: the values it consumes, and what became of it so far.
 
     `values` has large values as `Large`, `input_data` as themselves. `held` are outputs not yet handed on; `skip`
-    counts the outputs of an earlier attempt that are already stored.
+    counts the outputs of an earlier attempt that are already stored. What prices are for is counted in `seconds`,
+    `given_bytes` and `used_tokens`.
     """
 
     node: PlanNode
@@ -67,6 +68,9 @@ class Activation:
     ended_at: datetime | None = None
     stored: bool = False
     is_closed: bool = False
+    seconds: float = 0.0
+    given_bytes: int = 0
+    used_tokens: int = 0
 
 
 @dataclass(eq=False, slots=True)

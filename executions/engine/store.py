@@ -36,7 +36,7 @@ _CLAIM = """
 UPDATE executions_graphexecution SET
     fence = fence + 1, status = 'RUNNING', lease_owner = %(owner)s,
     lease_until = clock_timestamp() + make_interval(secs => %(lease)s),
-    wake_at = NULL, started_at = COALESCE(started_at, clock_timestamp()),
+    wake_at = NULL, needs_credits = NULL, started_at = COALESCE(started_at, clock_timestamp()),
     claims_without_progress = claims_without_progress + 1, needs_engine = %(engine)s
 WHERE id = %(run)s AND needs_engine <= %(engine)s
     AND (status = 'RUNNING' AND (lease_until < clock_timestamp() OR lease_owner = %(owner)s)
@@ -46,7 +46,10 @@ WHERE id = %(run)s AND needs_engine <= %(engine)s
 RETURNING id AS run_id, fence, graph_id, graph_version, user_id, parent_id, inputs, nodes_input_masks, wakes,
     claims_without_progress AS claims, node_count, node_budget, deadline_at, head_seq,
     cancel_requested_at IS NOT NULL AS cancelled, clock_timestamp() AS now, human_in_the_loop_safe_mode,
-    sensitive_action_safe_mode, nodes_to_skip, is_dry_run,
+    sensitive_action_safe_mode, nodes_to_skip, is_dry_run, output_count, output_budget, price_version,
+    (SELECT amount FROM credits_hold WHERE run_id = id AND price_version IS NOT NULL) AS held,
+    (SELECT cap IS NOT NULL FROM credits_hold
+    WHERE run_id = COALESCE(executions_graphexecution.root_id, id) AND price_version IS NOT NULL) AS is_capped,
     -- A claim that a crash of Postgres forgets is made again with the same fence: commits name the owner as well.
     set_config('synchronous_commit', 'off', true) AS durability,
     (SELECT time_zone FROM accounts_user WHERE accounts_user.id = user_id) AS time_zone
@@ -68,6 +71,7 @@ WITH own AS (
         node_count = node_count + %(node_count)s,
         node_error_count = node_error_count + %(node_error_count)s,
         node_seconds = node_seconds + %(node_seconds)s,
+        output_count = output_count + %(output_count)s,
         claims_without_progress = 0, left_since = NULL
     WHERE id = %(run)s AND fence = %(fence)s AND lease_owner = %(owner)s AND status = 'RUNNING'
     RETURNING id, fence, user_id, graph_id, status, head_seq, wakes, cancel_requested_at IS NOT NULL AS cancelled
@@ -120,6 +124,43 @@ SELECT status, head_seq, wakes, cancelled, (SELECT id FROM parent) AS woken,
     EXTRACT(epoch FROM %(wake_at)s::timestamptz - clock_timestamp())::float AS wakes_in
 FROM own
 """
+
+# With the rows of a commit, what its nodes cost. They are paid out of the hold, what is lacking there out of the
+# balance, which goes below zero for what had its price only once it was done. When the run ends the rest goes back.
+# Locks: runs, so the parent's comes first, then holds, then the account.
+_CHARGES = """
+), charged AS (
+    INSERT INTO credits_transfer (key, user_id, debit, credit, amount, kind, reason, metadata, run_id)
+    SELECT c.key, own.user_id, 'user', 'revenue', c.amount, 'USAGE', c.reason, c.metadata, own.id
+    FROM own, jsonb_to_recordset(%(rows)s -> 'charges') AS c(key text, amount bigint, reason text, metadata jsonb)
+), held AS MATERIALIZED (
+    SELECT h.run_id, h.root_id, h.user_id, h.pool, GREATEST(%(charged)s::bigint - h.amount, 0) AS short,
+        GREATEST(h.amount - %(charged)s, 0) AS rest, own.status IN ('COMPLETED', 'FAILED', 'TERMINATED') AS ends
+    FROM own, credits_hold h
+    WHERE h.run_id = own.id AND h.released_at IS NULL AND (SELECT count(*) FROM parent) >= 0 FOR UPDATE OF h
+), used AS (
+    UPDATE credits_hold h SET
+        amount = CASE WHEN h.run_id <> held.run_id THEN h.amount WHEN held.ends THEN 0 ELSE held.rest END,
+        pool = CASE WHEN h.run_id = held.run_id AND held.ends THEN 0 ELSE h.pool END,
+        spent = h.spent + CASE WHEN h.run_id = held.run_id THEN %(charged)s ELSE 0 END,
+        taken = CASE WHEN h.run_id <> held.root_id THEN h.taken
+                ELSE LEAST(COALESCE(h.cap, 9223372036854775807),
+                    h.taken + held.short - CASE WHEN held.ends THEN held.rest ELSE 0 END) END,
+        released_at = CASE WHEN h.run_id = held.run_id AND held.ends THEN clock_timestamp() ELSE h.released_at END
+    FROM held
+    WHERE h.run_id = held.run_id OR (h.run_id = held.root_id AND (held.short > 0 OR held.ends))
+), account AS (
+    UPDATE credits_account a SET balance = a.balance + due.change, floor = LEAST(0, a.balance + due.change)
+    FROM (SELECT user_id, CASE WHEN ends THEN rest + pool ELSE 0 END - short AS change FROM held) AS due
+    WHERE a.user_id = due.user_id AND due.change <> 0
+)
+SELECT status, head_seq"""
+
+# Only where credits are moved or lacking: other commits stay as they are.
+_COMMIT_METERED = _COMMIT.replace("\n)\nSELECT status, head_seq", "\n" + _CHARGES.strip()).replace(
+    "wake_at = %(wake_at)s::timestamptz,",
+    "wake_at = %(wake_at)s::timestamptz, needs_credits = %(needs_credits)s::bigint,",
+)
 
 # Before the commit that names them. When that never comes, what was stored goes with the run.
 _STORE_BLOBS = """
@@ -266,11 +307,17 @@ class Store:
             "node_count": batch.node_count,
             "node_error_count": batch.node_error_count,
             "node_seconds": batch.node_seconds,
+            "output_count": batch.output_count,
         }
+        statement = _COMMIT
+        if batch.charges or batch.needs_credits or (claim.price_version is not None and batch.status.is_final):
+            statement = _COMMIT_METERED
+            arguments["charged"] = sum(charge.amount for charge in batch.charges)
+            arguments["needs_credits"] = batch.needs_credits
         if batch.blobs:
             await self._store_blobs(claim, batch.blobs)
         around_commit("before_commit", batch)
-        row = await self._one(_COMMIT, arguments | places())
+        row = await self._one(statement, arguments | places())
         if row is None:
             raise Fenced
         around_commit("after_commit", batch)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from executions.engine.answers import Question
 from executions.engine.batch import Batch
+from executions.engine.purse import Purse
 from executions.engine.rows import Claim, Committed
 from executions.engine.state import Activation
 from executions.engine.waits import Wait
@@ -18,6 +19,10 @@ class Surroundings(Protocol):
     @property
     def threads(self) -> Executor:
         """Where plain generators run that do more than compute."""
+
+    @property
+    def purse(self) -> Purse:
+        """Where runs set credits aside."""
 
     async def ask(self, claim: Claim, activation: Activation, question: Question) -> Wait:
         """Ask something outside of the run, or find that it was asked before; returns the wait for the answer."""

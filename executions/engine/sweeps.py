@@ -29,6 +29,16 @@ WHERE id IN (
 RETURNING id, user_id
 """
 
+# Whoever topped up need not know of runs.
+_WAKE_FUNDED = """
+UPDATE executions_graphexecution SET status = 'QUEUED', queued_at = clock_timestamp(), wake_at = NULL
+WHERE id IN (
+    SELECT r.id FROM executions_graphexecution r JOIN credits_account a ON a.user_id = r.user_id
+    WHERE r.needs_credits IS NOT NULL AND r.status IN ('WAITING', 'REVIEW') AND a.balance >= r.needs_credits
+    ORDER BY r.id LIMIT %(limit)s FOR UPDATE OF r SKIP LOCKED)
+RETURNING id, user_id
+"""
+
 _CANCEL_ORPHANS = """
 UPDATE executions_graphexecution AS c SET
     cancel_requested_at = clock_timestamp(),
@@ -130,6 +140,10 @@ class Sweeps:
     async def wake_due(self) -> list[Found]:
         """Queue parked runs whose time has come; returns them."""
         return [Found(row["id"], row["user_id"]) for row in await self._store.all(_WAKE_DUE, {"limit": MAX_WOKEN})]
+
+    async def wake_funded(self) -> list[Found]:
+        """Queue runs that parked for want of credits and whose users have enough by now; returns them."""
+        return [Found(row["id"], row["user_id"]) for row in await self._store.all(_WAKE_FUNDED, {"limit": MAX_WOKEN})]
 
     async def cancel_orphans(self) -> None:
         """Ask runs to stop whose parent has ended."""

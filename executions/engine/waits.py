@@ -9,6 +9,7 @@ An activation's `waits` list all of it, the last one open while it waits. Each i
     {"review": id}                      the decision of a person; with "gate": true, whether the block may run at all;
                                         with "retry": message, whether it may run again after this
     {"task": id}                        the end of a turn of the block in a process of its own
+    {"credits": amount}                 so many micro-credits to pay for the block; with "funded": true, no longer
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,11 +22,19 @@ from executions.kinds import NodeStatus, Status
 Wait = dict[str, Any]
 
 QUESTIONS = ("child", "review", "task")
+# What the block did not ask for itself.
+_NO_ANSWERS = frozenset({"retry", "gate", "task", "credits"})
 
 
 def outputs_before(activation: Activation) -> int:
     """How many outputs the activation had given when it last began to wait: those its block will not yield again."""
     return int(activation.waits[-1]["outputs"]) if activation.waits else 0
+
+
+def is_unfunded(activation: Activation) -> bool:
+    """Whether the activation waits, or waited when it was last heard of, for credits."""
+    wait = activation.waits[-1] if activation.waits else {}
+    return "credits" in wait and "funded" not in wait
 
 
 def question_of(wait: Wait) -> str | None:
@@ -79,9 +88,7 @@ class Waits:
     def answers_of(self, activation: Activation) -> tuple[Any, ...]:
         """The answers to what the block asked so far, in its order; None for a pause."""
         return tuple(
-            self._answers.get(question_of(wait) or "")
-            for wait in activation.waits
-            if "retry" not in wait and "gate" not in wait and "task" not in wait
+            self._answers.get(question_of(wait) or "") for wait in activation.waits if not _NO_ANSWERS & wait.keys()
         )
 
     def task_of(self, activation: Activation) -> str | None:
@@ -99,6 +106,14 @@ class Waits:
         gates = (question_of(wait) for wait in activation.waits if "gate" in wait)
         return self._answers.get(next(gates, None) or "")
 
+    def unfunded(self) -> list[Activation]:
+        """The activations that wait for credits, in the order in which they began to."""
+        return [activation for activation in self._waiting.values() if is_unfunded(activation)]
+
+    def fund(self, activation: Activation) -> None:
+        """The credits that the activation waits for are there."""
+        activation.waits[-1]["funded"] = True
+
     def is_rerun_refused(self, activation: Activation) -> bool:
         """Whether a person was asked to let the block run again, and has just refused."""
         wait = activation.waits[-1]
@@ -115,6 +130,8 @@ class Waits:
         return Status.REVIEW if asked else Status.WAITING
 
     def _is_over(self, wait: Wait, now: datetime) -> bool:
+        if "credits" in wait:
+            return "funded" in wait
         question = question_of(wait)
         return _time(wait["until"]) <= now if question is None else question in self._answers
 

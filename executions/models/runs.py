@@ -83,8 +83,8 @@ class GraphExecutionQuerySet(models.QuerySet["GraphExecution"]):
 class GraphExecution(models.Model):
     """One run of one version of a graph.
 
-    `node_budget` is how many activations may begin. `stalled` names, once the run has ended, the nodes that got some of
-    their values but never all: `{"node_id", "missing": pins}`.
+    `node_budget` is how many activations may begin, `output_budget` how many outputs they may give. `stalled` names,
+    once the run has ended, the nodes that got some of their values but never all: `{"node_id", "missing": pins}`.
 
     `source_run_id` is the run that this one took finished activations over from; they bear `started_fence` 0. With a
     `source_node_id` everything from that node on is run again, without one only what failed or was under way.
@@ -101,6 +101,9 @@ class GraphExecution(models.Model):
     a worker first left the run to others because it lacks one of its blocks; no commit has been made since.
 
     A shared run has all three of `share_nonce`, `share_digest` and `shared_at`; `executions.links` tells what they are.
+
+    A run with a `price_version` is metered: that is the list of prices it began with. It and what it calls may use
+    `max_credits`, unless that is null. `needs_credits`, in micro-credits, is what its user must have for it to go on.
 
     The two safe modes say whether people are asked: those of the graph when the run was started, or of the run that
     called it.
@@ -154,7 +157,12 @@ class GraphExecution(models.Model):
     node_error_count = models.PositiveIntegerField(db_default=0)
     node_seconds = models.FloatField(db_default=0.0)
     node_budget = models.PositiveIntegerField(db_default=100_000)
+    output_count = models.BigIntegerField(db_default=0)
+    output_budget = models.PositiveIntegerField(db_default=1_000_000)
     deadline_at = models.DateTimeField(null=True, blank=True)
+    price_version = models.IntegerField(null=True, blank=True)
+    max_credits = models.PositiveIntegerField(null=True, blank=True)
+    needs_credits = models.BigIntegerField(null=True, blank=True)
     stalled = models.JSONField(db_default=[])
     is_deleted = models.BooleanField(db_default=False)
     share_nonce = models.UUIDField(null=True, blank=True)
@@ -192,6 +200,7 @@ class GraphExecution(models.Model):
             ),
             models.Index(fields=["user", "graph"], name="runs_under_way", condition=Q(status=Status.RUNNING)),
             models.Index(fields=["wake_at"], name="runs_parked", condition=Q(status__in=_PARKED)),
+            models.Index(fields=["user"], name="runs_short_of_credits", condition=Q(needs_credits__isnull=False)),
             models.Index(
                 fields=["parent"],
                 name="children_not_ended",

@@ -12,11 +12,12 @@ from rest_framework.views import APIView
 
 from accounts.models import User
 from core.api import body_as, checked_query, error_responses
-from core.etags import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, asks_whether_changed, not_modified
+from core.etags import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, asks_whether_changed, not_modified, tag_of
 from core.paging import Paging, page_headers, page_parameters
 from graphs import services, tags
 from graphs.api.serializers import ExportQuery, GraphQuery
 from graphs.blocks.catalogue import describe
+from graphs.blocks.costs import as_costs, prices_now
 from graphs.blocks.registry import BLOCKS
 from graphs.models import Graph, GraphVersion
 from graphs.rendering import as_graph, as_meta
@@ -245,7 +246,13 @@ class BlocksView(APIView):
         responses={200: BlockModels, **NOT_MODIFIED, **error_responses(401)},
     )
     def get(self, request: Request) -> Response:
-        """Every block that is installed and switched on, by name."""
-        answer = not_modified(request, tags.blocks()) or Response(_catalogue(), headers={"ETag": tags.blocks()})
+        """Every block that is installed and switched on, by name; one without `costs` is free."""
+        prices_of = prices_now()
+        costs = {block.id: as_costs(prices_of(block)) for block in BLOCKS.all()}
+        tag = tag_of("priced", tags.blocks(), costs)
+        answer = not_modified(request, tag)
+        if answer is None:
+            entries = [{**entry, "costs": costs[entry["id"]]} for entry in _catalogue()]
+            answer = Response(entries, headers={"ETag": tag})
         answer["Cache-Control"] = "private, max-age=300"
         return answer

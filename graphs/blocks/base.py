@@ -6,6 +6,7 @@ pairs. It sees values only: never a model, a setting or another block. See docs/
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, ClassVar
 from uuid import UUID
@@ -146,10 +147,17 @@ class Decision:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Yielded by a block to say what it has used since it last said so, where that has a price: tokens of a model."""
+
+    tokens: int = 0
+
+
 Suspension = Sleep | CallGraph | AskForReview
 Emission = tuple[str, Any]
-Emissions = Iterator[Emission | Suspension]
-AsyncEmissions = AsyncIterator[Emission | Suspension]
+Emissions = Iterator[Emission | Suspension | Used]
+AsyncEmissions = AsyncIterator[Emission | Suspension | Used]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +194,13 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What one use costs, in credits, when `match` is a subset of the inputs; the first match counts."""
+    """What one use costs, in credits, when `match` is a subset of the inputs; the first match counts.
 
-    amount: int
+    Per `run`, or once the block has run per `second` that it took, per `byte` of JSON that it gave, per `token` that it
+    said it used, or per `item`, each output that it gave.
+    """
+
+    amount: int | Decimal
     per: str = "run"
     match: Mapping[str, Any] = field(default_factory=dict)
 
@@ -224,7 +236,8 @@ class BadPath(BlockError):
 class Block:
     """One kind of node. Subclasses declare the class variables and `run`; instances hold no state.
 
-    `name` is the class's name unless declared. `graphs.blocks.rules` lists what a declaration must fulfil.
+    `name` is the class's name unless declared. `graphs.blocks.rules` lists what a declaration must fulfil. `provider`
+    is whose service it calls: a block without prices of its own costs what calls of that service do.
     """
 
     id: ClassVar[str]
@@ -238,6 +251,7 @@ class Block:
     sensitive: ClassVar[bool] = False
     disabled: ClassVar[bool] = False
     prices: ClassVar[tuple[Price, ...]] = ()
+    provider: ClassVar[str] = ""
     contributors: ClassVar[tuple[str, ...]] = ()
     examples: ClassVar[tuple[Example, ...]]
 

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from graphs.blocks.base import Block, Category
+from graphs.blocks.costs import as_costs
 
 CATEGORY_DESCRIPTIONS = {
     Category.AI: "Asks a language model or another model.",
@@ -57,10 +58,7 @@ def describe(block: Block) -> dict[str, Any]:
         "contributors": [{"name": name} for name in block.contributors],
         "staticOutput": block.static_output,
         "uiType": block.kind.value,
-        "costs": [
-            {"cost_amount": price.amount, "cost_filter": dict(price.match), "cost_type": price.per}
-            for price in block.prices
-        ],
+        "costs": as_costs(block.prices),
     }
 
 

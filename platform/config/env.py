@@ -72,6 +72,7 @@ VARIABLES = [
     Variable("STRIPE_WEBHOOK_SECRET", "", "What Stripe signs webhooks with, whsec_…; two of them while it changes."),
     Variable("STRIPE_API_BASE", "https://api.stripe.com", "Where Stripe is; elsewhere for tests."),
     Variable("TASKLOOM_REFUND_MAIL", "", "Who gets a mail when a refund waits for a decision."),
+    Variable("TASKLOOM_OUTPUTS_PER_RUN", "1000000", "Outputs that the nodes of a run may give, by default."),
     Variable("TASKLOOM_HTTP_ALLOW_PRIVATE", "", "host:port pairs that blocks may reach although they are not public."),
     Variable(
         "TASKLOOM_FILES_URL", "", "Where files are kept: file:///folder or s3://bucket/prefix. Unset: in TASKLOOM_HOME."

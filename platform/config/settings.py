@@ -1,5 +1,6 @@
 """One settings file: what differs between places is an environment variable (see env.py)."""
 
+from celery.schedules import crontab
 from corsheaders.defaults import default_headers
 from kombu import Queue
 
@@ -231,6 +232,21 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     },
 }
 
+# Where nothing is paid for there is nothing to look after.
+if env.text("TASKLOOM_CREDITS") != "disabled":
+    CELERY_BEAT_SCHEDULE |= {
+        "tidy credits": {
+            "task": "executions.tidy_credits",
+            "schedule": 3600.0,
+            "options": {"expire_seconds": 3600},
+        },
+        "audit ledger": {
+            "task": "executions.audit_ledger",
+            "schedule": crontab(hour="3", minute="17"),
+            "options": {"expire_seconds": 3600},
+        },
+    }
+
 # --- Channels ---------------------------------------------------------------------------------------------------
 
 CHANNEL_LAYERS = {
@@ -321,6 +337,7 @@ LEASE_SECONDS = env.number("TASKLOOM_LEASE_SECONDS")
 SWEEP_SECONDS = env.number("TASKLOOM_SWEEP_SECONDS")
 BLOCK_PATIENCE_SECONDS = env.number("TASKLOOM_BLOCK_PATIENCE_SECONDS")
 VALUE_BYTES = env.number("TASKLOOM_VALUE_BYTES")
+OUTPUTS_PER_RUN = env.number("TASKLOOM_OUTPUTS_PER_RUN")
 NODE_TASKS = env.number("TASKLOOM_NODE_TASKS")
 NODE_MEMORY_MB = env.number("TASKLOOM_NODE_MEMORY_MB")
 FAILPOINTS = env.names("TASKLOOM_FAILPOINTS")

@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accounts.models import User
+from credits import ledger, price_lists
+from credits.kinds import CREDIT, Kind
+from credits.models import PriceEntry
 from executions import services
+from executions.audit import audit
 from executions.failpoints import NAMES
 from executions.kinds import FINAL
 from executions.models import GraphExecution, NodeExecution
 from tests.crash.shapes import EFFECTS, OUTPUTS, SHAPES
-from tests.drawing import Drawn
+from tests.drawing import Drawn, block_id
 from tests.invariants import violations
 from tests.waiting import wait_until
 from tests.workers import ROOT, environment
@@ -26,7 +30,8 @@ AT_ONCE = 8
 ATTEMPTS = 3
 NEVER = "The moment never came"
 # Where a moment cannot come in every shape: those in which it does.
-_ONLY_IN = {"output": {"chain", "diamond"}, "park": {"sub-agent", "timer"}, "child": {"sub-agent"}}
+_ONLY_IN = {"output": {"chain", "diamond"}, "park": {"sub-agent", "timer"}, "child": {"sub-agent"},
+            "fund": {"chain", "fan-out", "loop", "sub-agent"}}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ class Trial:
                 cwd=ROOT,
                 env=environment(
                     TASKLOOM_FAILPOINTS=f"{cell.point}={cell.action}",
+                    TASKLOOM_CREDITS="paid",
                     # A server that processes are forked from takes a moment to load.
                     TASKLOOM_LEASE_SECONDS="4" if cell.stage == "task" else "2",
                     TASKLOOM_SWEEP_SECONDS="1" if cell.stage == "sweep" else "3600",
@@ -183,6 +189,14 @@ def _trials(todo: list[Cell], owner: User, folder: Path) -> Iterator[list[Trial]
             trial.kill()
 
 
+def set_prices(owner: User) -> None:
+    """Everything costs something, and the owner can pay."""
+    for block, amount in (("ProbeKeyed", 2), ("ProbeApart", 3), ("CreateDictionary", 1), ("Calculator", 1)):
+        PriceEntry.objects.create(block=block_id(block), amount=amount * CREDIT)
+    price_lists.publish("the crash matrix", "prices")
+    ledger.credit(owner.pk, 100_000 * CREDIT, kind=Kind.GRANT, key=f"grant:crash:{owner.pk}")
+
+
 def try_out(todo: list[Cell], owner: User, folder: Path) -> dict[Cell, list[str]]:
     """Try cells, a few beside each other, while a healthy worker runs; returns what is wrong, by cell.
 
@@ -210,7 +224,9 @@ def _try_together(todo: list[Cell], owner: User, folder: Path) -> dict[Cell, lis
         if any(trial.cell.action == "stop" for trial in trials):
             # Whoever was halted writes now, if anything lets it.
             time.sleep(0.5)
-    return {trial.cell: trial.complaints() for trial in trials}
+    found = {trial.cell: trial.complaints() for trial in trials}
+    books = audit().problems
+    return {cell: complaints + books for cell, complaints in found.items()}
 
 
 def _patiently(condition: Callable[[], bool], seconds: float = 20) -> None:

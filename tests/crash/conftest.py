@@ -11,7 +11,8 @@ from tests.waiting import wait_until
 from tests.workers import worker
 
 STAGES = (
-    "ring", "claim", "intent", "effect", "output", "result", "child", "park", "finish", "release", "sweep", "task",
+    "ring", "claim", "fund", "intent", "effect", "output", "result", "child", "park", "finish", "release", "sweep",
+    "task",
 )  # fmt: skip
 
 
@@ -25,7 +26,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "stages" not in metafunc.fixturenames:
         return
     full = metafunc.config.getoption("full_matrix", default=False)
-    stages: list[tuple[str, ...]] = [(stage,) for stage in STAGES] if full else [STAGES[:5], STAGES[5:]]
+    stages: list[tuple[str, ...]] = [(stage,) for stage in STAGES] if full else [STAGES[:6], STAGES[6:]]
     actions = ACTIONS if full else ("exit",)
     shapes = tuple(SHAPES) if full else ("chain", "sub-agent", "isolated")
     metafunc.parametrize("stages", stages, ids=["-".join((group[0], group[-1])) for group in stages])
@@ -37,7 +38,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def healthy(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A worker that nothing happens to, with its doorbell."""
     log = tmp_path_factory.mktemp("healthy") / "healthy.log"
-    with worker(log, TASKLOOM_LEASE_SECONDS="15", TASKLOOM_SWEEP_SECONDS="1"):
+    with worker(log, TASKLOOM_LEASE_SECONDS="15", TASKLOOM_SWEEP_SECONDS="1", TASKLOOM_CREDITS="paid"):
         wait_until(lambda: " ready." in log.read_text())
         yield
 

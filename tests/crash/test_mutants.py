@@ -13,13 +13,19 @@ from uuid import uuid4
 
 import pytest
 from django.test import override_settings
+from psycopg import OperationalError
 
 from accounts.models import User
+from credits import ledger
 from executions import services
+from executions.audit import audit
 from executions.engine import driver, store, sweeps
+from executions.engine.batch import Batch
 from executions.engine.engine import Engine
+from executions.engine.rows import Claim, Committed
 from executions.kinds import FINAL
 from executions.models import GraphExecution, NodeExecution
+from tests.crash.cells import set_prices
 from tests.drawing import draw
 from tests.executions.conftest import eventually
 from tests.executions.test_engine import output, outputs
@@ -220,6 +226,30 @@ def a_call_is_cut_off(owner: User, stage: Stage, folder: Path) -> list[str]:
     return seen(run, {"out": [2.0]})
 
 
+def a_worker_is_gone_after_a_result(owner: User, stage: Stage, folder: Path) -> list[str]:
+    """The database is lost just after the commit of a result, and nobody hears of it; results cost something."""
+    set_prices(owner)
+    with override_settings(CREDITS="paid"):
+        graph = draw(owner, {"one": ("ProbeKeyed", {"value": 1}), "out": output()}, ["one.value -> out.value"])
+        run = start(graph, owner)
+        stage.engine(Unheard).ring([run.pk])
+        eventually(lambda: NodeExecution.objects.filter(run=run.pk, status="COMPLETED").exists())
+        if not GraphExecution.objects.filter(pk=run.pk, status__in=FINAL).exists():
+            lapse(run)
+        stage.engine().ring([run.pk])
+        return seen(run, {"out": [1]}) + audit().problems
+
+
+class Unheard(Engine):
+    """An engine that loses the database after each commit in which something has ended."""
+
+    def announce(self, claim: Claim, committed: Committed, batch: Batch) -> None:
+        """Fail, if so."""
+        if batch.node_count and claim.fence == 1:
+            raise OperationalError("gone")
+        super().announce(claim, committed, batch)
+
+
 def without(statement: str, guard: str, instead: str = "") -> Mutate:
     """Take a guard out of one of the store's statements; it must be there as often as it stands in the source."""
 
@@ -231,6 +261,20 @@ def without(statement: str, guard: str, instead: str = "") -> Mutate:
             patch.setattr(module, name, text.replace(guard, instead))
 
     return mutate
+
+
+def charges_follow_the_commit(patch: pytest.MonkeyPatch) -> None:
+    """What a node costs is posted once its result is committed, and the worker is still there."""
+    announce = Engine.announce
+
+    def announce_and_charge(self: Engine, claim: Claim, committed: Committed, batch: Batch) -> None:
+        for charge in batch.charges:
+            ledger.spend(claim.user_id, charge.amount, key=charge.key, run_id=claim.run_id)
+        announce(self, claim, committed, batch)
+
+    patch.setattr(Engine, "announce", announce_and_charge)
+    guard = "FROM own, jsonb_to_recordset(%(rows)s -> 'charges')"
+    without("_COMMIT_METERED", guard, guard.replace("charges", "none"))(patch)
 
 
 def no_skip(patch: pytest.MonkeyPatch) -> None:
@@ -254,6 +298,11 @@ def a_new_child_each_time(patch: pytest.MonkeyPatch) -> None:
 
 
 MUTANTS: dict[str, tuple[Scenario, Mutate]] = {
+    "charges outside of the commit": (a_worker_is_gone_after_a_result, charges_follow_the_commit),
+    "holds are not released": (
+        a_worker_is_gone_after_a_result,
+        without("_COMMIT_METERED", "own.status IN ('COMPLETED', 'FAILED', 'TERMINATED') AS ends", "false AS ends"),
+    ),
     "no fence in the commit": (
         a_zombie_lets_go,
         without("_COMMIT", "AND fence = %(fence)s AND lease_owner = %(owner)s"),

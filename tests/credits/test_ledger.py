@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -148,8 +149,12 @@ def test_what_is_part_of_a_larger_transaction_is_taken_back_with_it() -> None:
 
 def at_once(count: int, work: Any) -> Counter[Any]:
     """What `work`, called with each number below `count` at the same time, comes to: its answers or errors, counted."""
+    gate = Barrier(6)
 
     def call(number: int) -> Any:
+        connection.ensure_connection()
+        if number < gate.parties:
+            gate.wait(10)
         try:
             return work(number)
         except DomainError as error:
@@ -157,7 +162,7 @@ def at_once(count: int, work: Any) -> Counter[Any]:
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(gate.parties) as pool:
         return Counter(pool.map(call, range(count)))
 
 

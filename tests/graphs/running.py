@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from graphs.blocks.base import Block, Context, Suspension
+from graphs.blocks.base import Block, Context, Suspension, Used
 from graphs.blocks.inputs import check_output, prepare
 from graphs.blocks.registry import BLOCKS
 
@@ -46,6 +46,8 @@ async def _turn(block: Block, data: Mapping[str, Any], context: Context, yielded
     async for step in steps:
         if isinstance(step, Suspension):
             return step
+        if isinstance(step, Used):
+            continue
         check_output(block, *step)
         yielded.append(step)
     return None

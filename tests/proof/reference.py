@@ -14,7 +14,7 @@ from uuid import UUID
 from core.errors import DomainError
 from core.json import decode, encode
 from graphs import pins
-from graphs.blocks.base import Block, BlockError, CallGraph, ChildResult, Context, Kind, Suspension
+from graphs.blocks.base import Block, BlockError, CallGraph, ChildResult, Context, Kind, Suspension, Used
 from graphs.blocks.inputs import check_output, prepare
 from graphs.blocks.registry import BLOCKS
 from graphs.definition import GraphDefinition, LinkDefinition
@@ -158,7 +158,8 @@ class Interpreter:
             if isinstance(emission, Suspension):
                 yield from self._answered(node, block, block_input, (*answers, self._answer(emission)))
                 return
-            yield emission
+            if not isinstance(emission, Used):
+                yield emission
 
     def _inputs_of(self, turn: Turn, block: Block) -> dict[str, Any]:
         """Constants of pins without links, over them what arrived or the run's input, over that the mask."""
@@ -178,12 +179,12 @@ class Interpreter:
         return ChildResult(NOBODY, child.status, tuple(child.outputs))
 
 
-def _run(block: Block, block_input: Any, context: Context) -> Iterator[Emission | Suspension]:
+def _run(block: Block, block_input: Any, context: Context) -> Iterator[Emission | Suspension | Used]:
     emissions = block.run(block_input, context)
     if isinstance(emissions, Iterator):
         yield from emissions
         return
-    found: list[Emission | Suspension] = []
+    found: list[Emission | Suspension | Used] = []
 
     async def collect() -> None:
         async for emission in emissions:

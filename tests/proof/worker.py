@@ -12,7 +12,9 @@ from psycopg import OperationalError
 from executions.engine.answers import Answers, Question
 from executions.engine.batch import Batch
 from executions.engine.driver import Driver
+from executions.engine.meter import Meter
 from executions.engine.plan import Plan, compile_plan
+from executions.engine.purse import Purse
 from executions.engine.rows import Claim, Committed, History
 from executions.engine.state import Activation
 from executions.engine.store import Store
@@ -20,6 +22,7 @@ from executions.engine.sweeps import Sweeps
 from executions.engine.waits import Wait
 from executions.errors import Fenced
 from executions.node_tasks import Ending
+from executions.prices import Prices
 from graphs.blocks.registry import BLOCKS
 from graphs.definition import GraphDefinition
 
@@ -92,6 +95,7 @@ class Worker:
         self.faults: list[BaseException] = []
         self._ring = ring
         self._sweeps = Sweeps(self.store)
+        self.purse = Purse(self.store)
         self._answers = Answers(self.store, self.plan, ring)
         self._threads = ThreadPoolExecutor(1)
         self._drivers: dict[UUID, Driver] = {}
@@ -132,6 +136,7 @@ class Worker:
         """Look for runs that nobody told it of."""
         await self._sweeps.cancel_orphans()
         await self._sweeps.wake_due()
+        await self._sweeps.wake_funded()
         found = await self._sweeps.lapsed(list(self._tasks), LIMIT)
         found += await self._sweeps.queued(list(self._tasks), LIMIT, patience=0)
         await self.take([each.run_id for each in found])
@@ -159,6 +164,8 @@ class Worker:
             claim = await self.store.claim(run_id)
             if claim is not None:
                 driver = Driver(claim, await self.plan(claim.graph_id, claim.graph_version), self.store, self)
+                if claim.price_version is not None:
+                    driver.meter(Meter(claim, Prices({})))
                 self._drivers[run_id] = driver
                 await driver.drive()
         except (Fenced, OperationalError):

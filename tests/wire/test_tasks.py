@@ -27,6 +27,9 @@ def test_every_task_that_is_sent_is_answered() -> None:
     assert payments.ANSWER_DISPUTE == "credits.answer_dispute"
     assert payments.MAIL_REFUND_REQUEST == "credits.mail_refund_request"
     assert {payments.TOP_UP, payments.ANSWER_DISPUTE, payments.MAIL_REFUND_REQUEST} <= set(app.tasks)
+    assert queue.TIDY_CREDITS == "executions.tidy_credits"
+    assert queue.AUDIT_LEDGER == "executions.audit_ledger"
+    assert {queue.TIDY_CREDITS, queue.AUDIT_LEDGER} <= set(app.tasks)
 
 
 def test_every_task_of_beat_is_answered() -> None:

@@ -22,6 +22,7 @@ from graphs.blocks.base import (
     Example,
     Sleep,
     TryLater,
+    Used,
 )
 
 
@@ -232,3 +233,34 @@ class ProbeMail(Block):
         if input.log:
             Path(input.log).write_text(input.text)
         yield "sent", input.text
+
+
+class Talk(BlockInput):
+    """How much a turn of a model takes."""
+
+    tokens: list[int] = []
+
+
+class ProbeTokens(Block):
+    """Says what it has used."""
+
+    id = "01980000-0000-7000-8000-000000000018"
+    description = "Uses tokens, and says how many."
+    categories = frozenset({Category.DEVELOPER_TOOLS})
+    effect = Effect.READ
+    Input = Talk
+    Output = Echo
+    examples = (Example({"tokens": [1, 2]}, (("value", 3),)),)
+
+    def run(self, input: Talk, context: Context) -> Emissions:
+        """Use tokens, then tell how many."""
+        for tokens in input.tokens:
+            yield Used(tokens)
+        yield "value", sum(input.tokens)
+
+
+class ProbeTokensApart(ProbeTokens):
+    """Says so in a process of its own."""
+
+    id = "01980000-0000-7000-8000-000000000019"
+    isolated = True

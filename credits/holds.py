@@ -1,0 +1,111 @@
+"""Setting credits aside for runs, from the services' side; drivers do so in statements of their own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import connection
+
+from core.sql import fetch_prepared
+
+# How long a hold that nobody uses keeps credits from other uses.
+HOURS = 48
+
+# Together no more than the balance: the first get what they ask for.
+_PLACE = """
+WITH payer AS MATERIALIZED (
+    SELECT user_id, balance FROM credits_account WHERE user_id = %(user)s FOR UPDATE
+), wanted AS (
+    SELECT run_id, amount, cap, is_shared, sum(amount) OVER (ORDER BY place) - amount AS before
+    FROM unnest(%(runs)s::uuid[], %(amounts)s::bigint[], %(caps)s::bigint[], %(shared)s::boolean[])
+        WITH ORDINALITY AS w(run_id, amount, cap, is_shared, place)
+), granted AS (
+    SELECT run_id, cap, is_shared,
+        GREATEST(LEAST(amount, COALESCE((SELECT balance FROM payer), 0) - before), 0)::bigint AS amount
+    FROM wanted
+), paid AS (
+    UPDATE credits_account SET balance = balance - (SELECT sum(amount) FROM granted)::bigint
+    WHERE user_id = (SELECT user_id FROM payer) AND (SELECT sum(amount) FROM granted) > 0
+)
+INSERT INTO credits_hold (run_id, root_id, user_id, amount, pool, taken, cap, expires_at)
+SELECT run_id, run_id, %(user)s, CASE WHEN is_shared THEN 0 ELSE amount END,
+    CASE WHEN is_shared THEN amount ELSE 0 END, CASE WHEN is_shared THEN 0 ELSE amount END, cap,
+    clock_timestamp() + make_interval(hours => %(hours)s)
+FROM granted
+RETURNING run_id
+"""
+
+# What is left goes back to the balance; a run that others belong to takes what they may still take with it.
+_RELEASE = """
+WITH held AS MATERIALIZED (
+    SELECT run_id, root_id, user_id, amount, pool FROM credits_hold
+    WHERE run_id = %(run)s AND released_at IS NULL FOR UPDATE
+), emptied AS (
+    UPDATE credits_hold h SET
+        amount = CASE WHEN h.run_id = held.run_id THEN 0 ELSE h.amount END,
+        pool = CASE WHEN h.run_id = held.run_id THEN 0 ELSE h.pool END,
+        taken = h.taken - CASE WHEN h.run_id = held.root_id THEN held.amount ELSE 0 END,
+        released_at = CASE WHEN h.run_id = held.run_id THEN clock_timestamp() ELSE h.released_at END
+    FROM held WHERE h.run_id = held.run_id OR h.run_id = held.root_id
+)
+UPDATE credits_account a SET
+    balance = a.balance + held.amount + held.pool, floor = LEAST(0, a.balance + held.amount + held.pool)
+FROM held WHERE a.user_id = held.user_id AND held.amount + held.pool > 0
+RETURNING a.user_id
+"""
+
+_EXPIRE = """
+WITH held AS MATERIALIZED (
+    SELECT run_id, root_id, user_id, amount, pool FROM credits_hold
+    WHERE released_at IS NULL AND expires_at < clock_timestamp() AND amount + pool > 0
+    ORDER BY run_id LIMIT 1000 FOR UPDATE SKIP LOCKED
+), emptied AS (
+    UPDATE credits_hold h SET amount = 0, pool = 0,
+        taken = h.taken - CASE WHEN h.run_id = h.root_id THEN h.amount ELSE 0 END
+    FROM held WHERE h.run_id = held.run_id
+), owed AS (
+    SELECT user_id, sum(amount + pool)::bigint AS amount FROM held GROUP BY user_id
+)
+UPDATE credits_account a SET balance = a.balance + owed.amount, floor = LEAST(0, a.balance + owed.amount)
+FROM owed WHERE a.user_id = owed.user_id
+RETURNING a.user_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a run wants to set aside: micro-credits, and the most that it and all it calls may use.
+
+    `is_shared`: for whichever run of its family needs them first.
+    """
+
+    run_id: UUID
+    amount: int
+    cap: int | None = None
+    is_shared: bool = False
+
+
+def place(user_id: UUID, wishes: Sequence[Wish]) -> None:
+    """Set aside for runs that start what they want, or as much of it as there is, the first ones first."""
+    arguments = {
+        "user": user_id,
+        "runs": [wish.run_id for wish in wishes],
+        "amounts": [wish.amount for wish in wishes],
+        "caps": [wish.cap for wish in wishes],
+        "shared": [wish.is_shared for wish in wishes],
+        "hours": HOURS,
+    }
+    fetch_prepared(_PLACE, arguments)
+
+
+def release(run_id: UUID) -> None:
+    """Give back what a run has set aside and not used, once; a run without a hold has nothing to give back."""
+    with connection.cursor() as cursor:
+        cursor.execute(_RELEASE, {"run": run_id})
+
+
+def expire() -> int:
+    """Empty holds that nobody has used for two days, a thousand at a time; returns how many users got credits back."""
+    with connection.cursor() as cursor:
+        cursor.execute(_EXPIRE)
+        return len(cursor.fetchall())

@@ -1,0 +1,26 @@
+"""What has to be done about credits now and then, whether or not anybody asks."""
+
+from credits import holds
+from credits.balances import mode, refill
+from credits.kinds import Mode
+from executions.models import GraphExecution
+from executions.reading import rows_of
+
+# Their graph was deleted, and all its runs with it.
+_ABANDONED = """
+SELECT h.run_id FROM credits_hold h
+WHERE h.released_at IS NULL AND h.placed_at < clock_timestamp() - interval '1 hour'
+    AND NOT EXISTS (SELECT FROM executions_graphexecution r WHERE r.id = h.run_id)
+LIMIT 1000
+"""
+
+
+def tidy_up() -> None:
+    """Empty holds that nobody uses, release those of deleted runs, and refill users whose runs wait for credits."""
+    holds.expire()
+    for (run_id,) in rows_of(_ABANDONED, []):
+        holds.release(run_id)
+    if mode() is Mode.MONTHLY:
+        waiting = GraphExecution.objects.filter(needs_credits__isnull=False)
+        for user_id in waiting.values_list("user_id", flat=True).distinct():
+            refill(user_id)

@@ -1,0 +1,162 @@
+"""What the activations of one run cost, and whether it has set enough aside for them. Pure.
+
+Before a block runs its price is promised out of what the run holds, so that several at once cannot promise the same
+credits. What it really used is known when it has ended, and is charged then: more than was promised comes out of the
+hold, or else of the balance.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from credits.price_lists import Entry
+from executions.engine.rows import Claim
+from executions.engine.state import Activation
+from executions.prices import ACTIVATIONS_PER_FEE, FEE, Prices, matching
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a run has used, in micro-credits, once for its key."""
+
+    key: str
+    amount: int
+    reason: str
+    metadata: Mapping[str, Any]
+
+
+class Meter:
+    """The credits of one run, as its driver sees them."""
+
+    def __init__(self, claim: Claim, prices: Prices) -> None:
+        self._claim = claim
+        self._prices = prices
+        self._version = claim.price_version
+        self._free = claim.held or 0
+        self._promised: dict[UUID, int] = {}
+        self._spent = 0
+        self._finished = claim.node_count
+        self._fees_promised = claim.node_count // ACTIVATIONS_PER_FEE
+        self._is_open = claim.held is not None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run has a hold that can be added to."""
+        return self._is_open
+
+    @property
+    def ahead(self) -> int:
+        """What the run had better take together with what it needs, so that it need not ask for each block.
+
+        Nothing where others share its budget: what it does not need could be missing there.
+        """
+        return 0 if self._claim.is_capped else self._spent + self._free + sum(self._promised.values())
+
+    def need(self, activations: Sequence[Activation], begun: int) -> int:
+        """What is to be promised before the blocks of these run, when `begun` activations of the run have begun."""
+        fees = FEE * max(0, begun // ACTIVATIONS_PER_FEE - self._fees_promised)
+        entries = (self._entry(each) for each in activations if each.id not in self._promised)
+        return fees + sum(entry.amount for entry in entries if entry is not None)
+
+    def promise(self, activation: Activation, begun: int) -> bool:
+        """Promise what the activation needs; false if the run does not hold as much."""
+        need = self.need([activation], begun)
+        if not need:
+            return True
+        if need > self._free:
+            return False
+        self._free -= need
+        self._fees_promised = max(self._fees_promised, begun // ACTIVATIONS_PER_FEE)
+        if (entry := self._entry(activation)) is not None:
+            self._promised[activation.id] = entry.amount
+        return True
+
+    def restore(self, activation: Activation) -> None:
+        """The activation began under another worker: what was promised for it is part of the hold."""
+        if (entry := self._entry(activation)) is not None:
+            self._promised[activation.id] = entry.amount
+            self._free = max(0, self._free - entry.amount)
+
+    def opened(self) -> None:
+        """The run has a hold now."""
+        self._is_open = True
+
+    def receive(self, amount: int) -> None:
+        """The hold was added to."""
+        self._free += amount
+
+    def let_go(self, activation: Activation) -> None:
+        """Nothing comes of the activation: it costs nothing."""
+        self._free += self._promised.pop(activation.id, 0)
+
+    def charge(self, activation: Activation) -> Charge | None:
+        """What an activation that ended well has cost; None if it was free."""
+        entry = self._entry(activation)
+        promised = self._promised.pop(activation.id, 0)
+        if entry is None:
+            return None
+        quantity = _quantity(entry, activation)
+        amount = math.ceil(entry.amount * quantity)
+        if self._claim.is_capped:
+            amount = min(amount, promised + self._free)
+        self._free = max(0, self._free + promised - amount)
+        if not amount:
+            return None
+        self._spent += amount
+        node = activation.node
+        return Charge(
+            key=f"use:{self._claim.run_id}:{node.id}:{activation.ordinal}:{entry.per}",
+            amount=amount,
+            reason=f"{node.block.name}: {quantity:.6g} × {entry.per}",
+            metadata={
+                **self._about_run(),
+                "node_id": node.id,
+                "node_exec_id": activation.id,
+                "block_id": node.block.id,
+                "block": node.block.name,
+                "input": entry.match,
+                "per": entry.per,
+                "quantity": quantity,
+            },
+        )
+
+    def count(self) -> Charge | None:
+        """One more activation has ended; returns the fee if it is due."""
+        self._finished += 1
+        if self._finished % ACTIVATIONS_PER_FEE:
+            return None
+        turn = self._finished // ACTIVATIONS_PER_FEE
+        if turn > self._fees_promised:
+            self._fees_promised = turn
+            self._free = max(0, self._free - FEE)
+        self._spent += FEE
+        reason = f"{ACTIVATIONS_PER_FEE} activations"
+        return Charge(f"use:{self._claim.run_id}:fee:{turn}", FEE, reason, self._about_run())
+
+    def _entry(self, activation: Activation) -> Entry | None:
+        entries = self._prices.of(activation.node.block)
+        entry = matching(entries, activation.input_data or {}) if entries else None
+        return entry if entry is not None and entry.amount else None
+
+    def _about_run(self) -> dict[str, Any]:
+        return {
+            "graph_exec_id": self._claim.run_id,
+            "graph_id": self._claim.graph_id,
+            "price_version": self._version,
+        }
+
+
+def _quantity(entry: Entry, activation: Activation) -> float:
+    match entry.per:
+        case "second":
+            return activation.seconds
+        case "byte":
+            return activation.given_bytes
+        case "token":
+            return activation.used_tokens
+        case "item":
+            return activation.output_count
+        case _:
+            return 1

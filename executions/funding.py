@@ -1,0 +1,61 @@
+"""What a run needs before it may begin, where use is paid for: prices, a balance, and credits set aside."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from uuid import UUID
+
+from credits import holds, price_lists
+from credits.balances import balance_of, mode
+from credits.errors import InsufficientCredits
+from credits.holds import Wish
+from credits.kinds import CREDIT, Mode
+from executions import prices
+from graphs.blocks.base import Kind
+from graphs.blocks.registry import BLOCKS
+from graphs.definition import GraphDefinition
+from graphs.services import load_definition
+
+
+def is_metered(*, is_dry_run: bool) -> bool:
+    """Whether a run that starts now is paid for."""
+    return mode() is not Mode.DISABLED and not is_dry_run
+
+
+def admit(user_id: UUID) -> int:
+    """The version of the prices that a run of the user begins with; raises `InsufficientCredits` at a balance of 0."""
+    balance = balance_of(user_id)
+    if balance <= 0:
+        raise InsufficientCredits("You have no credits to run graphs with", balance=balance, needed=1)
+    return price_lists.newest()
+
+
+def set_aside(user_id: UUID, graph_id: UUID, version: int, price_version: int, runs: Mapping[UUID, int | None]) -> None:
+    """Set aside what each of these runs of a graph is likely to use, at most its `max_credits`, its value here."""
+    likely, is_shared = _likely_price(graph_id, version, price_version)
+    wishes = []
+    for run_id, max_credits in runs.items():
+        cap = None if max_credits is None else max_credits * CREDIT
+        if likely or cap is not None:
+            wishes.append(Wish(run_id, likely if cap is None else min(likely, cap), cap, is_shared))
+    if wishes:
+        holds.place(user_id, wishes)
+
+
+@lru_cache(maxsize=1000)
+def _likely_price(graph_id: UUID, version: int, price_version: int) -> tuple[int, bool]:
+    """What each node costs once, in micro-credits, and whether the graph calls others."""
+    definition = load_definition(graph_id, version)
+    known = prices.of(price_version)
+    linked: dict[UUID, set[str]] = {node.id: set() for node in definition.nodes}
+    for link in definition.links:
+        linked[link.sink_id].add(link.sink_name)
+    total = 0
+    for node in definition.nodes:
+        entry = prices.likely(known.of(BLOCKS.get(node.block_id)), node.input_default, linked[node.id])
+        total += 0 if entry is None else entry.amount
+    return total, calls_others(definition)
+
+
+def calls_others(definition: GraphDefinition) -> bool:
+    """Whether a graph has nodes that call graphs."""
+    return any(BLOCKS.get(node.block_id).kind is Kind.AGENT for node in definition.nodes)

@@ -1,0 +1,69 @@
+"""What a use of a block costs: prices of its code, or of the operators' list that its run began with."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from credits import price_lists
+from credits.kinds import CREDIT
+from credits.price_lists import Entries, Entry
+from graphs.blocks.base import Block, Price
+
+# For every so many activations of a run.
+FEE = CREDIT
+ACTIVATIONS_PER_FEE = 100
+
+
+class Prices:
+    """The prices of one version of the operators' list, and of the blocks that it does not name."""
+
+    def __init__(self, listed: Entries) -> None:
+        self._listed = listed
+
+    def of(self, block: Block) -> tuple[Entry, ...]:
+        """All entries of a block, in their order; empty if it is free."""
+        own = self._listed.get(block.id)
+        if own is None and block.prices:
+            own = tuple(Entry(int(price.amount * CREDIT), price.per, price.match) for price in block.prices)
+        if own is None and block.provider:
+            own = self._listed.get(f"provider:{block.provider}")
+        return own or ()
+
+
+def shown() -> Callable[[Block], Sequence[Price]]:
+    """What tells the prices of a block as runs that start now have them."""
+    prices = of(price_lists.newest())
+    return lambda block: [
+        Price(Decimal(entry.amount) / CREDIT, entry.per, entry.match) for entry in prices.of(block) if entry.amount
+    ]
+
+
+def of(version: int) -> Prices:
+    """The prices of a version of the operators' list."""
+    return Prices(price_lists.entries_of(version))
+
+
+def matching(entries: Iterable[Entry], data: Mapping[str, Any]) -> Entry | None:
+    """The first entry whose filter is a subset of a block's inputs; None if the use is free."""
+    return next((entry for entry in entries if is_subset(entry.match, data)), None)
+
+
+def likely(entries: Iterable[Entry], constants: Mapping[str, Any], unknown: Iterable[str]) -> Entry | None:
+    """The first entry that can match, when of the pins in `unknown` anything may come."""
+    known = [{pin: value for pin, value in entry.match.items() if pin not in set(unknown)} for entry in entries]
+    return next((entry for entry, match in zip(entries, known, strict=True) if is_subset(match, constants)), None)
+
+
+def is_subset(match: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
+    """Whether each value of a filter is there; one that is missing, null or empty is as good as another such."""
+    return all(_fits(wanted, data.get(pin)) for pin, wanted in match.items())
+
+
+def _fits(wanted: Any, value: Any) -> bool:
+    if isinstance(wanted, Mapping) and isinstance(value, Mapping):
+        return is_subset(wanted, value)
+    return bool(wanted == value) or (_is_empty(wanted) and _is_empty(value))
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, (str, list, dict)) and not value)
