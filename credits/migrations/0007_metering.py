@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('credits', '0005_low_balance_steps'),
+        ('credits', '0006_customers_who_top_up'),
     ]
 
     operations = [
