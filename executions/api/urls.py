@@ -6,6 +6,7 @@ from executions.api import (
     views,
     views_again,
     views_blocks,
+    views_estimate,
     views_events,
     views_reviews,
     views_schedules,
@@ -15,6 +16,7 @@ from executions.api import (
 urlpatterns = [
     path("graphs/<uuid:graph_id>/execute/<int:graph_version>", views.ExecuteView.as_view()),
     path("graphs/<uuid:graph_id>/execute-batch/<int:graph_version>", views.ExecuteBatchView.as_view()),
+    path("graphs/<uuid:graph_id>/estimate", views_estimate.EstimateView.as_view()),
     path("graphs/<uuid:graph_id>/executions", views.GraphExecutionsView.as_view()),
     path("graphs/<uuid:graph_id>/executions/<uuid:graph_exec_id>", views.GraphExecutionView.as_view()),
     path("graphs/<uuid:graph_id>/executions/<uuid:graph_exec_id>/stop", views.StopView.as_view()),
