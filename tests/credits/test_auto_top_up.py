@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -279,3 +280,27 @@ def test_many_that_notice_at_once_charge_once(
             list(pool.map(notice, range(race * 100, race * 100 + 16)))
             assert (credits_of(owner), charges(stripe)) == (1000, race)
             ledger.spend(owner.pk, 1000 * CREDIT, key=f"use:{race}")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_charge_that_several_make_up_for_at_once_is_made_once(
+    stripe: FakeStripe, owner: User, client_of: Callable[[User], APIClient]
+) -> None:
+    client_of(owner).get("/api/credits/manage")
+    customer = Customer.objects.get(user=owner).stripe_id
+    stripe.account.add_card(customer)
+    wanting(owner, customer)
+    stripe.faults = [500] * 3
+    tasks.top_up(str(owner.pk), "run-1")
+    top_up = TopUp.objects.get(status="pending")
+    stripe.gates["GET", "payment_intents"] = Barrier(6)
+
+    def make_up(_: int) -> None:
+        try:
+            auto.settle(top_up)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(make_up, range(6)))
+    assert (charges(stripe), credits_of(owner), TopUp.objects.get().status) == (1, 1000, "paid")

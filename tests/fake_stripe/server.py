@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Barrier, Thread
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from urllib.request import Request, urlopen
@@ -35,13 +35,15 @@ class FakeStripe:
     """A running server. `faults` are what the next requests that change something meet, one each.
 
     A fault is a status to answer with before anything is done, or `"lost"`: it is done, and the answer does not arrive.
-    `webhook` is told when somebody posts to the address of a page, which pays.
+    At `gates`, by method and path, requests wait until so many are there. `webhook` is told when somebody posts to the
+    address of a page, which pays.
     """
 
     account: StripeAccount
     origin: str
     asked: list[Asked] = field(default_factory=list)
     faults: list[int | str] = field(default_factory=list)
+    gates: dict[tuple[str, str], Barrier] = field(default_factory=dict)
     webhook: str = ""
     _answers: dict[str, tuple[Object, int, bytes]] = field(default_factory=dict)
 
@@ -95,6 +97,8 @@ class FakeStripe:
                 json.dumps({"error": {"type": "api_error", "message": "Something is wrong here"}}).encode(),
                 False,
             )
+        if (method, path) in self.gates:
+            self.gates[method, path].wait(timeout=10)
         # One at a time: a repetition waits for the first and then hears the same.
         with self.account.lock:
             self.asked.append(Asked(method, path, params, key))
