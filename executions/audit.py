@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from django.db import connection, transaction
+from django.utils import timezone
 
 from credits.models import Account, Transfer
+from credits.payments.bookings import wrong_bookings
+from credits.payments.comparison import compare_lately
+from credits.payments.errors import PaymentsOff
 from executions import prices
 from executions.kinds import NodeStatus
 from executions.models import NodeExecution
@@ -68,11 +72,12 @@ WHERE h.spent <> COALESCE(t.used, 0)
 
 @dataclass(slots=True)
 class Report:
-    """How much was looked at, and every mismatch as a sentence."""
+    """How much was looked at, and every mismatch as a sentence. `payments` is None when Stripe was not asked."""
 
     accounts: int = 0
     transfers: int = 0
     billable_nodes: int = 0
+    payments: int | None = None
     problems: list[str] = field(default_factory=list)
 
 
@@ -91,6 +96,21 @@ def audit(since: datetime | None = None) -> Report:
     return report
 
 
+def audit_with_stripe(since: datetime | None = None) -> Report:
+    """As `audit`, and what was bought and went back beside Stripe's own books, of a month unless told otherwise.
+
+    Where Stripe is not set up it is not asked. Raises `PaymentsUnavailable`.
+    """
+    report = audit(since)
+    try:
+        compared = compare_lately(since or timezone.now() - timedelta(days=31))
+    except PaymentsOff:
+        return report
+    report.payments = compared.payments
+    report.problems += map(str, compared.mismatches[:MAX_PROBLEMS])
+    return report
+
+
 def _problems(report: Report, since: datetime) -> Iterator[str]:
     [(total,)] = rows_of(_SUM, [])
     if total:
@@ -105,6 +125,7 @@ def _problems(report: Report, since: datetime) -> Iterator[str]:
         yield f"{key} was charged, and no such node is COMPLETED"
     for run_id, fees, nodes in rows_of(_FEES, [since]):
         yield f"Run {run_id} paid {fees} fees for {nodes} activations"
+    yield from wrong_bookings()
     yield from _uncharged(report, since)
 
 

@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.utils import timezone
+
 from credits.models import Reversal, TopUp, TopUpStatus
 from credits.payments import processor
 from credits.payments.objects import TOP_UP, Stage
 
 # The news of a payment may come so late: Stripe gives up telling after three days.
 _LATE = timedelta(days=4)
+_NEWS_UNDER_WAY = timedelta(minutes=5)
 _CAME_IN = ("charge", "payment")
 _WENT_BACK = ("refund", "payment_refund", "adjustment")
 
@@ -44,6 +47,11 @@ class _Line:
     payment_id: str
     cents: int
     at: int
+
+
+def compare_lately(since: datetime) -> Comparison:
+    """Compare what moved from `since` on, but for the last minutes: their news may be under way. Raises as below."""
+    return compare_with_stripe(since, timezone.now() - _NEWS_UNDER_WAY)
 
 
 def compare_with_stripe(since: datetime, until: datetime) -> Comparison:

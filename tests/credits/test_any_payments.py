@@ -16,6 +16,7 @@ from credits import ledger, tasks
 from credits.kinds import CREDIT
 from credits.ledger import settled_balance
 from credits.models import Customer, Reversal, TopUp, Transfer
+from credits.payments.bookings import wrong_bookings
 from credits.payments.comparison import compare_with_stripe
 from credits.payments.objects import Stage
 from tests import make
@@ -121,6 +122,7 @@ def test_whatever_happens_the_books_agree_with_stripes(
         now = timezone.now()
         compared = compare_with_stripe(now - timedelta(days=1), now + timedelta(minutes=1))
         assert compared.mismatches == []
+        assert list(wrong_bookings()) == []
         for user in town.users:
             transfers = Transfer.objects.filter(user_id=user.pk)
             assert sum(transfer.change for transfer in transfers) == settled_balance(user.pk)

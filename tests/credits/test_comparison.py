@@ -11,8 +11,12 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts.models import User
+from credits import ledger
+from credits.kinds import Kind
 from credits.models import Reversal, TopUp
+from credits.payments.bookings import wrong_bookings
 from credits.payments.comparison import Mismatch, compare_with_stripe
+from tests import make
 from tests.credits.buying import begun, bought, hear
 from tests.fake_stripe import FakeStripe
 
@@ -98,12 +102,45 @@ def test_the_command_prints_counts_and_fails_when_something_differs(
     stripe: FakeStripe, api: APIClient, settings: Settings
 ) -> None:
     bought(stripe, api)
+    call_command("audit_ledger", stdout=(out := StringIO()))
+    assert out.getvalue() == "1 accounts, 1 transfers\n0 nodes with a price for each run\n0 payments\n0 mismatches\n"
     assert compared() == "0 payments and 0 reversals, 0 mismatches"
     with time_machine.travel(timezone.now() + timedelta(minutes=6)):
         assert compared() == "1 payments and 0 reversals, 0 mismatches"
         TopUp.objects.update(paid=1)
         with pytest.raises(CommandError, match="1 payments and 0 reversals, 1 mismatches"):
             compared()
+        with pytest.raises(CommandError, match="1 mismatches"):
+            call_command("audit_ledger", stdout=StringIO())
     settings.STRIPE_API_KEY = ""
     with pytest.raises(CommandError, match=r"not set up.*STRIPE_API_KEY"):
         compared()
+
+
+def test_what_was_bought_or_went_back_and_its_transfers_are_one(stripe: FakeStripe, api: APIClient, user: User) -> None:
+    first, second, third = (bought(stripe, api, 1000, off=off) for off in (0, 300, 1000))
+    stripe.account.give_back(str(second.payment_id), 333)
+    hear(stripe, stripe.account.events[-1])
+    dispute = stripe.account.dispute(str(first.payment_id))
+    hear(stripe, stripe.account.close_dispute(dispute["id"], won=False))
+    refund = stripe.account.give_back(str(second.payment_id), 100)
+    hear(stripe, stripe.account.events[-1])
+    hear(stripe, stripe.account.change_refund(refund["id"], "failed"))
+    assert list(wrong_bookings()) == []
+
+    TopUp.objects.filter(pk=third.pk).update(amount=7)
+    TopUp.objects.filter(pk=second.pk).update(user=make.a_user())
+    Reversal.objects.filter(stripe_id=dispute["id"]).update(taken_at=None)
+    ledger.credit(user.pk, 5, kind=Kind.TOP_UP, key="topup:unheard")
+
+    assert list(wrong_bookings()) == [
+        f"dispute:{dispute['id']} should have moved 0 micro-credits, and moved -1000000000",
+        *(f"refund:{each.stripe_id}{end} is booked for somebody else"
+          for each in Reversal.objects.filter(kind="refund").order_by("stripe_id")
+          for end in (["", ":returned"] if each.returned_at else [""])),
+        *sorted([
+            f"topup:{second.payment_id} is booked for somebody else",
+            f"topup:{third.payment_id} should have moved 7000000 micro-credits, and moved 1000000000",
+        ]),
+        "topup:unheard should have moved 0 micro-credits, and moved 5",
+    ]  # fmt: skip

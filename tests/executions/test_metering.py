@@ -63,7 +63,7 @@ def price(transactional_db: None) -> Charge:
 
 
 def top_up(user: User, amount: float, key: str = "topup:1") -> None:
-    ledger.credit(user.pk, int(amount * CREDIT), kind=Kind.TOP_UP, key=key)
+    ledger.credit(user.pk, int(amount * CREDIT), kind=Kind.GRANT, key=key)
 
 
 def balance(user: User) -> float:
@@ -515,7 +515,7 @@ def test_the_audit_finds_what_does_not_fit(owner: User, run: Run, price: Charge,
     done = run(chain(owner, "ProbeRead"))
     call_command("audit_ledger")
     told = capsys.readouterr().out
-    assert "1 accounts, 2 transfers\n1 nodes with a price for each run\n0 mismatches" in told
+    assert "1 accounts, 2 transfers\n1 nodes with a price for each run\nStripe was not asked\n0 mismatches" in told
 
     NodeExecution.objects.filter(run=done.pk, block_id=block_id("ProbeRead")).update(ordinal=5)
     Account.objects.update(balance=9 * CREDIT)

@@ -8,10 +8,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from core.errors import DomainError
-from credits.payments.comparison import compare_with_stripe
-
-# What was paid a moment ago may not have been heard of yet.
-_NEWS_UNDER_WAY = timedelta(minutes=5)
+from credits.payments.bookings import wrong_bookings
+from credits.payments.comparison import compare_lately
 
 
 class Command(BaseCommand):
@@ -25,14 +23,14 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, days: int, **options: Any) -> str | None:
         """Compare; raises `CommandError` when something differs or Stripe cannot be asked."""
-        until = timezone.now() - _NEWS_UNDER_WAY
         try:
-            found = compare_with_stripe(until - timedelta(days=days), until)
+            found = compare_lately(timezone.now() - timedelta(days=days))
         except DomainError as error:
             raise CommandError(f"{error.message}. {error.hint}") from None
-        for mismatch in found.mismatches:
-            self.stderr.write(str(mismatch))
-        counts = f"{found.payments} payments and {found.reversals} reversals, {len(found.mismatches)} mismatches"
-        if found.mismatches:
+        problems = [*map(str, found.mismatches), *wrong_bookings()]
+        for problem in problems:
+            self.stderr.write(problem)
+        counts = f"{found.payments} payments and {found.reversals} reversals, {len(problems)} mismatches"
+        if problems:
             raise CommandError(counts)
         return counts

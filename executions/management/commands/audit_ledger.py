@@ -7,7 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from executions.audit import audit
+from core.errors import DomainError
+from executions.audit import audit_with_stripe
 
 
 class Command(BaseCommand):
@@ -22,9 +23,13 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Print what was looked at and every mismatch."""
         days = options["days"]
-        report = audit(None if days is None else timezone.now() - timedelta(days=days))
+        try:
+            report = audit_with_stripe(None if days is None else timezone.now() - timedelta(days=days))
+        except DomainError as error:
+            raise CommandError(f"{error.message}. {error.hint}") from None
         self.stdout.write(f"{report.accounts} accounts, {report.transfers} transfers")
         self.stdout.write(f"{report.billable_nodes} nodes with a price for each run")
+        self.stdout.write("Stripe was not asked" if report.payments is None else f"{report.payments} payments")
         for problem in report.problems:
             self.stdout.write(problem)
         if report.problems:
