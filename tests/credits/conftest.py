@@ -7,8 +7,7 @@ from pytest_django import Settings
 
 from accounts.models import Role, User
 from tests import make
-from tests.fake_stripe import FakeStripe
-from tests.fake_stripe.server import API_KEY, SECRET
+from tests.fake_stripe import FakeStripe, selling
 
 
 @pytest.fixture
@@ -20,12 +19,7 @@ def paid(settings: Settings) -> None:
 @pytest.fixture
 def stripe(paid: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeStripe]:
     """Stripe, which the platform is set up for."""
-    # The SDK's pauses between its attempts.
-    monkeypatch.setattr("stripe.HTTPClient.INITIAL_DELAY", 0.01)
-    monkeypatch.setattr("stripe.HTTPClient.MAX_DELAY", 0.01)
-    with FakeStripe.running() as running:
-        settings.STRIPE_API_KEY, settings.STRIPE_WEBHOOK_SECRETS = API_KEY, [SECRET]
-        settings.STRIPE_API_BASE = running.origin
+    with selling(settings, monkeypatch) as running:
         yield running
 
 
