@@ -1,6 +1,11 @@
-"""What people are told about refunds; of low balances a trigger tells them, `credits_tell_low_balance`."""
+"""What people are told about their credits.
+
+Triggers tell of low balances and of runs that wait, in the statements that make it so.
+"""
 
 from uuid import UUID
+
+from django.db import connection
 
 from credits.models import RefundRequest, RefundStatus
 from notifications.kinds import Kind
@@ -25,3 +30,19 @@ def tell_refund(request_id: UUID) -> None:
                 "result": request.result,
             },
         )
+
+
+def tell_refused_schedule(user_id: UUID, graph_id: UUID, schedule_id: UUID) -> None:
+    """Tell a user that a schedule has paused for want of credits, part of the transaction that pauses it.
+
+    Once for the graph until the next top-up or grant, together with what is told of its runs that wait.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT credits_episode(%s)", [user_id])
+        [episode] = cursor.fetchone()
+    notify(
+        user_id,
+        Kind.ZERO_BALANCE,
+        key=f"zero_balance:{user_id}:{graph_id}:{episode}",
+        data={"graph_id": str(graph_id), "schedule_id": str(schedule_id)},
+    )

@@ -18,6 +18,8 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from accounts.models import User
 from core import json
 from core.errors import DomainError
+from credits.errors import InsufficientCredits
+from credits.notices import tell_refused_schedule
 from executions import services
 from executions.cron import Cron
 from executions.errors import InputsTooLarge, KeyReused, NoSuchSchedule, TooManySchedules
@@ -278,6 +280,8 @@ def _fire_once(schedule: Schedule, fire_at: datetime) -> str:
             )
             failpoint("fire.after_start")
     except DomainError as error:
+        if isinstance(error, InsufficientCredits):
+            tell_refused_schedule(schedule.user_id, schedule.graph_id, schedule.pk)
         _record(schedule, fire_at, FireOutcome.REFUSED, reason=error.message)
         return error.message
     _record(schedule, fire_at, FireOutcome.STARTED, run_id=run.pk)

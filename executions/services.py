@@ -55,6 +55,7 @@ _OWN = {
     "node_budget": "integer",
     "output_budget": "integer",
     "max_credits": "integer",
+    "api_key_id": "uuid",
     "timeout_seconds": "float8",
 }
 _ONE = "SELECT " + ", ".join(f"%({name})s::{kind} AS {name}" for name, kind in _OWN.items())
@@ -64,10 +65,10 @@ WITH given AS ({given}), run AS (
     INSERT INTO executions_graphexecution (
         user_id, graph_id, graph_version, parent_id, root_id, depth, id, trigger_key, request_hash, inputs,
         credential_inputs, nodes_input_masks, nodes_to_skip, is_dry_run, node_budget, output_budget, max_credits,
-        price_version, deadline_at, human_in_the_loop_safe_mode, sensitive_action_safe_mode, head_seq)
+        api_key_id, price_version, deadline_at, human_in_the_loop_safe_mode, sensitive_action_safe_mode, head_seq)
     SELECT %(user)s, %(graph)s, %(version)s, %(parent)s, %(root)s, %(depth)s, id, trigger_key, request_hash, inputs,
         credential_inputs, nodes_input_masks, nodes_to_skip, is_dry_run, node_budget, output_budget, max_credits,
-        CASE WHEN NOT is_dry_run THEN %(price_version)s::integer END,
+        api_key_id, CASE WHEN NOT is_dry_run THEN %(price_version)s::integer END,
         clock_timestamp() + make_interval(secs => timeout_seconds),
         COALESCE(%(asks)s::boolean, (SELECT human_in_the_loop_safe_mode FROM graphs_graph WHERE id = %(graph)s)),
         COALESCE(%(is_careful)s::boolean, (SELECT sensitive_action_safe_mode FROM graphs_graph WHERE id = %(graph)s)),
@@ -97,6 +98,7 @@ class RunRequest:
     node_budget: int = NODE_BUDGET
     output_budget: int | None = None
     max_credits: int | None = None
+    api_key_id: UUID | None = None
     timeout_seconds: float | None = None
     dry_run: bool = False
 
@@ -115,6 +117,7 @@ def start_run(
     node_budget: int = NODE_BUDGET,
     output_budget: int | None = None,
     max_credits: int | None = None,
+    api_key_id: UUID | None = None,
     timeout_seconds: float | None = None,
     dry_run: bool = False,
     ring: bool = True,
@@ -145,6 +148,7 @@ def start_run(
         node_budget=node_budget,
         output_budget=output_budget,
         max_credits=max_credits,
+        api_key_id=api_key_id if parent is None else parent.api_key_id,
         timeout_seconds=timeout_seconds,
         dry_run=dry_run or (parent is not None and parent.is_dry_run),
     )
@@ -289,6 +293,7 @@ def _row_of(request: RunRequest, checks: RunChecks) -> dict[str, Any]:
         "node_budget": request.node_budget,
         "output_budget": settings.OUTPUTS_PER_RUN if request.output_budget is None else request.output_budget,
         "max_credits": request.max_credits,
+        "api_key_id": request.api_key_id,
         "timeout_seconds": request.timeout_seconds,
     }
 

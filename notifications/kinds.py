@@ -36,6 +36,12 @@ def _low_balance(data: Mapping[str, Any]) -> Words:
 
 
 def _zero_balance(data: Mapping[str, Any]) -> Words:
+    if "schedule_id" in data:
+        return Words(
+            "A schedule paused for want of credits",
+            f"Schedule {data['schedule_id']} of graph {data['graph_id']} could not start its run and has paused. "
+            "Resume it when you have credits.",
+        )
     return Words(
         "A run waits for credits",
         f"Run {data['run_id']} of graph {data['graph_id']} needs {_credits(data['needed'])} credits to go on. "

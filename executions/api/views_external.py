@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.external import ExternalView
+from accounts.keys import Access
 from accounts.models import ApiKeyPermission
 from core.api import checked_query, error_responses
 from core.idempotency import IDEMPOTENCY_KEY, idempotency_key_of
@@ -84,6 +85,7 @@ class ExecuteView(ExternalView):
             graph_version,
             user_id=user_of(request).pk,
             inputs=inputs,
+            api_key_id=request.auth.key_id if isinstance(request.auth, Access) else None,
             trigger_key=trigger.key,
             request_hash=trigger.request_hash,
         )

@@ -16,6 +16,8 @@ from executions.engine.rows import Claim
 from executions.engine.state import Activation
 from executions.prices import ACTIVATIONS_PER_FEE, FEE, Prices, matching
 
+_MODEL_LENGTH = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Charge:
@@ -117,6 +119,7 @@ class Meter:
                 "block_id": node.block.id,
                 "block": node.block.name,
                 "input": entry.match,
+                **_model_of(activation),
                 "per": entry.per,
                 "quantity": quantity,
             },
@@ -141,10 +144,12 @@ class Meter:
         return entry if entry is not None and entry.amount else None
 
     def _about_run(self) -> dict[str, Any]:
+        key_id = self._claim.api_key_id
         return {
             "graph_exec_id": self._claim.run_id,
             "graph_id": self._claim.graph_id,
             "price_version": self._version,
+            **({} if key_id is None else {"api_key_id": key_id}),
         }
 
 
@@ -160,3 +165,9 @@ def _quantity(entry: Entry, activation: Activation) -> float:
             return activation.output_count
         case _:
             return 1
+
+
+def _model_of(activation: Activation) -> dict[str, str]:
+    """The name of the model that the block was told to use, if it was."""
+    model = (activation.input_data or {}).get("model")
+    return {"model": model[:_MODEL_LENGTH]} if isinstance(model, str) else {}

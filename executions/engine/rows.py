@@ -43,6 +43,7 @@ class Claim:
     price_version: int | None
     held: int | None
     is_capped: bool | None
+    api_key_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)

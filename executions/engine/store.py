@@ -46,7 +46,7 @@ WHERE id = %(run)s AND needs_engine <= %(engine)s
 RETURNING id AS run_id, fence, graph_id, graph_version, user_id, parent_id, inputs, nodes_input_masks, wakes,
     claims_without_progress AS claims, node_count, node_budget, deadline_at, head_seq,
     cancel_requested_at IS NOT NULL AS cancelled, clock_timestamp() AS now, human_in_the_loop_safe_mode,
-    sensitive_action_safe_mode, nodes_to_skip, is_dry_run, output_count, output_budget, price_version,
+    sensitive_action_safe_mode, nodes_to_skip, is_dry_run, output_count, output_budget, price_version, api_key_id,
     (SELECT amount FROM credits_hold WHERE run_id = id AND price_version IS NOT NULL) AS held,
     (SELECT cap IS NOT NULL FROM credits_hold
     WHERE run_id = COALESCE(executions_graphexecution.root_id, id) AND price_version IS NOT NULL) AS is_capped,

@@ -103,7 +103,8 @@ class GraphExecution(models.Model):
     A shared run has all three of `share_nonce`, `share_digest` and `shared_at`; `executions.links` tells what they are.
 
     A run with a `price_version` is metered: that is the list of prices it began with. It and what it calls may use
-    `max_credits`, unless that is null. `needs_credits`, in micro-credits, is what its user must have for it to go on.
+    `max_credits`, unless that is null; what it uses counts as the use of the API key it was started with, if any.
+    `needs_credits`, in micro-credits, is what its user must have for it to go on.
 
     The two safe modes say whether people are asked: those of the graph when the run was started, or of the run that
     called it.
@@ -162,6 +163,7 @@ class GraphExecution(models.Model):
     deadline_at = models.DateTimeField(null=True, blank=True)
     price_version = models.IntegerField(null=True, blank=True)
     max_credits = models.PositiveIntegerField(null=True, blank=True)
+    api_key_id = models.UUIDField(null=True, blank=True)
     needs_credits = models.BigIntegerField(null=True, blank=True)
     stalled = models.JSONField(db_default=[])
     is_deleted = models.BooleanField(db_default=False)

@@ -13,9 +13,12 @@ from credits.models import PriceEntry
 from executions import services
 from executions.engine.engine import Engine
 from executions.models import GraphExecution
+from executions.schedules import fire_due, resume_schedule
 from notifications.models import Notification
+from tests.accounts.mailbox import delivered
 from tests.drawing import block_id, draw
 from tests.executions.conftest import ended, eventually
+from tests.executions.test_schedules import MINUTE, NOON, a_schedule, fires_of, state_of
 
 
 def test_a_run_that_waits_for_credits_tells_once_for_its_graph_until_the_next_top_up(
@@ -55,3 +58,23 @@ def test_a_run_that_waits_for_credits_tells_once_for_its_graph_until_the_next_to
     for run_id in GraphExecution.objects.values_list("pk", flat=True):
         assert ended(run_id).status == "COMPLETED"
     assert len(told()) == 3
+
+
+def test_a_schedule_that_pauses_for_want_of_credits_tells_its_owner(owner: User, settings: Settings) -> None:
+    schedule = a_schedule(owner)
+    settings.CREDITS = "paid"
+    fire_due(NOON)
+    assert fires_of(schedule) == [(NOON, "refused")]
+    assert state_of(schedule)[2] == "You have no credits to run graphs with"
+    notice = Notification.objects.get()
+    assert (notice.kind, notice.data) == (
+        "ZERO_BALANCE",
+        {"graph_id": str(schedule.graph_id), "schedule_id": str(schedule.pk)},
+    )
+    [message] = delivered()
+    assert (message.to, message.subject) == ([owner.email], "A schedule paused for want of credits")
+    resume_schedule(owner, schedule.pk)
+    type(schedule).objects.update(next_fire_at=NOON + MINUTE)
+    fire_due(NOON + MINUTE)
+    assert len(fires_of(schedule)) == 2
+    assert Notification.objects.count() == 1

@@ -233,6 +233,8 @@ def test_while_the_mail_server_is_away_mails_are_tried_again(
         (Kind.ZERO_BALANCE, {"run_id": "r", "graph_id": "g", "needed": 2_000_000}, "A run waits for credits",
          "Run r of graph g needs 2 credits to go on. "
          "It has kept what it did, and goes on by itself when you have them."),
+        (Kind.ZERO_BALANCE, {"schedule_id": "s", "graph_id": "g"}, "A schedule paused for want of credits",
+         "Schedule s of graph g could not start its run and has paused. Resume it when you have credits."),
         (Kind.REFUND_PROCESSED, REFUND, "Your refund was sent",
          "12.50 USD of topup:pi_1 went back to where they came from."),
         (Kind.REFUND_PROCESSED, {**REFUND, "is_refunded": False, "result": "Used up"}, "Your refund was not granted",
