@@ -9,6 +9,7 @@ from credits import ledger
 from credits.kinds import CREDIT, Kind
 from credits.models import RefundRequest, RefundStatus, Reversal, TopUp, lock_payment
 from credits.notices import tell_refund
+from credits.payments import processor
 from credits.payments.objects import REFUND_REQUEST, Refund, Reversed, Stage
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,9 @@ def record(news: Reversed) -> str:
     """
     if news.payment_intent is None:
         return "not of a payment"
+    if news.currency != processor.CURRENCY:
+        log.error("%s %s is in %s: nobody knows how many credits that is", news.kind, news.id, news.currency)
+        return "in another currency"
     with transaction.atomic():
         lock_payment(news.payment_intent)
         reversal, is_new = Reversal.objects.get_or_create(

@@ -289,6 +289,15 @@ def test_a_dispute_over_credits_that_were_used_is_answered_with_what_for(
     assert credits_of(user) == (400 if won else -600)
 
 
+def test_what_goes_back_in_another_currency_is_left_to_people(stripe: FakeStripe, api: APIClient, user: User) -> None:
+    top_up = bought(stripe, api)
+    stripe.account.give_back(str(top_up.payment_id), 500)
+    event = stripe.account.events[-1]
+    event["data"]["object"]["currency"] = "eur"
+    assert hear(stripe, event) == "in another currency"
+    assert (credits_of(user), Reversal.objects.count()) == (1000, 0)
+
+
 def test_evidence_is_never_too_long(stripe: FakeStripe, api: APIClient, user: User) -> None:
     top_up = bought(stripe, api, 1000)
     for number in range(60):
