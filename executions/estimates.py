@@ -11,16 +11,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from django.db.models import Sum
-
 from credits import price_lists
-from credits.kinds import CREDIT, Kind
-from credits.models import Transfer
+from credits.kinds import CREDIT
 from credits.price_lists import Entry
 from executions import funding, prices
 from executions.kinds import Status
 from executions.models import GraphExecution
 from executions.prices import ACTIVATIONS_PER_FEE, FEE, Prices
+from executions.reading import rows_of
 from graphs.blocks.base import Kind as BlockKind
 from graphs.blocks.registry import BLOCKS
 from graphs.definition import GraphDefinition, NodeDefinition
@@ -28,6 +26,14 @@ from graphs.definition import GraphDefinition, NodeDefinition
 # History counts from so many runs on, and looks at so many.
 FEWEST_RUNS = 5
 MOST_RUNS = 50
+
+# What each run used with all that it called, and of that its own nodes.
+_SPENT = """
+SELECT COALESCE(r.root_id, r.id), CASE WHEN r.id = ANY(%(runs)s) THEN t.metadata->>'node_id' END, sum(t.amount)::bigint
+FROM executions_graphexecution r JOIN credits_transfer t ON t.run_id = r.id AND t.kind = 'USAGE'
+WHERE r.id = ANY(%(runs)s) OR r.root_id = ANY(%(runs)s)
+GROUP BY 1, 2
+"""
 
 
 class Source(StrEnum):
@@ -120,6 +126,7 @@ class _Drawing:
         for link in graph.links:
             self._linked[link.sink_id].add(link.sink_name)
             self._before[link.sink_id].append(link.source_id)
+        self._loops = self._find_loops()
         self.calls = funding.calls_others(graph)
 
     def node(self, node: NodeDefinition) -> NodeEstimate:
@@ -161,7 +168,7 @@ class _Drawing:
         reasons = []
         if any(entry.per != "run" for entry in entries if entry.amount):
             reasons.append(Unknown.MEASURED)
-        if self._is_in_loop(node.id):
+        if node.id in self._loops:
             reasons.append(Unknown.LOOP)
         elif not self._runs_once(node):
             reasons.append(Unknown.VALUES)
@@ -176,24 +183,22 @@ class _Drawing:
             for source in sources
         )
 
-    def _is_in_loop(self, node_id: UUID) -> bool:
-        """Whether the node is in a loop, or behind one."""
-        behind, pending = set[UUID](), list(self._before[node_id])
-        while pending:
-            source = pending.pop()
-            if source not in behind:
-                behind.add(source)
-                pending += self._before[source]
-        return any(each in self._reach(each) for each in behind | {node_id})
-
-    def _reach(self, node_id: UUID) -> set[UUID]:
-        reached, pending = set[UUID](), list(self._before[node_id])
-        while pending:
-            source = pending.pop()
-            if source not in reached:
-                reached.add(source)
-                pending += self._before[source]
-        return reached
+    def _find_loops(self) -> set[UUID]:
+        """The nodes that are in a loop, or behind one: those that have always something before them."""
+        behind: dict[UUID, list[UUID]] = defaultdict(list)
+        waiting = {node_id: len(self._before[node_id]) for node_id in self._nodes}
+        for sink, sources in self._before.items():
+            for source in sources:
+                behind[source].append(sink)
+        ready = [node_id for node_id, count in waiting.items() if not count]
+        while ready:
+            node_id = ready.pop()
+            del waiting[node_id]
+            for sink in behind[node_id]:
+                waiting[sink] -= 1
+                if not waiting[sink]:
+                    ready.append(sink)
+        return set(waiting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,28 +225,21 @@ class _History:
             status=Status.COMPLETED,
             price_version=price_version,
             parent=None,
+            # One that took results over from another did not pay for all.
+            source_run_id=None,
         )
         runs = list(finished.order_by("-created_at", "-pk").values_list("pk", flat=True)[:MOST_RUNS])
-        family = {run_id: run_id for run_id in runs}
-        called = GraphExecution.objects.filter(root_id__in=runs).exclude(pk__in=runs)
-        family.update({pk: root for pk, root in called.values_list("pk", "root_id") if root is not None})
-        charges = (
-            Transfer.objects.filter(run_id__in=list(family), kind=Kind.USAGE)
-            .order_by()
-            .values_list("run_id", "metadata__node_id")
-            .annotate(spent=Sum("amount"))
-        )
         totals = dict.fromkeys(runs, 0)
-        nodes: dict[UUID, dict[UUID, int]] = defaultdict(lambda: dict.fromkeys(runs, 0))
-        for run_id, node_id, spent in charges:
-            totals[family[run_id]] += spent
-            if node_id is not None and run_id in totals:
-                nodes[UUID(node_id)][run_id] += spent
+        nodes: dict[str, dict[UUID, int]] = defaultdict(lambda: dict.fromkeys(runs, 0))
+        for run_id, node_id, spent in rows_of(_SPENT, {"runs": runs}):
+            totals[run_id] += spent
+            if node_id is not None:
+                nodes[node_id][run_id] += spent
         never = [0] * len(runs)
         return cls(
             len(runs),
             list(totals.values()),
-            {node.id: list(nodes[node.id].values()) if node.id in nodes else never for node in graph.nodes},
+            {node.id: list(nodes[str(node.id)].values()) if str(node.id) in nodes else never for node in graph.nodes},
         )
 
 

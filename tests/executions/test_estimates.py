@@ -1,7 +1,9 @@
 """What a run is likely to cost, before it is started."""
 
+import time
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from pytest_django import Settings
@@ -11,7 +13,9 @@ from accounts.models import User
 from credits import ledger, price_lists
 from credits.kinds import CREDIT, Kind
 from credits.models import PriceEntry
+from executions.estimates import Unknown, estimate_run
 from executions.models import GraphExecution
+from graphs.definition import GraphDefinition, LinkDefinition, NodeDefinition
 from tests import make
 from tests.drawing import Drawn, block_id, draw
 from tests.executions.conftest import Run
@@ -153,3 +157,31 @@ def test_what_is_not_ones_own_is_not_estimated(
     assert ada.post(path, {"graph_version": 2}, format="json").status_code == 404
     for body in ({"graph_version": 0}, {"node_budget": 0}, {"max_credits": 0}, {"max_credits": "all"}):
         assert ada.post(path, body, format="json").status_code == 422, body
+
+
+def test_what_a_run_called_counts_with_it(ada: APIClient, owner: User, run: Run) -> None:
+    price("ProbeRead", 2)
+    called = draw(owner, {"a": ("ProbeRead", {"value": 1}), "b": ("ProbeRead", {"value": 1})})
+    caller = draw(owner, {"own": ("ProbeRead", {"value": 1}), "call": make.an_agent(str(called.id))})
+    for _ in range(5):
+        run(caller)
+    told = estimate(ada, caller)
+    assert (figures(told), told["runs_looked_at"]) == (("history", 6_000_000, 6_000_000, None), 5)
+    assert of_node(told, "ProbeRead") == ("history", 2_000_000, 2_000_000, 2_000_000, [], "run")
+    assert estimate(ada, called)["runs_looked_at"] == 0
+
+
+def test_a_large_graph_is_estimated_at_once(owner: User) -> None:
+    price("ProbeRead", 1)
+    count = 3000
+    nodes = tuple(NodeDefinition(UUID(int=number), block_id("ProbeRead")) for number in range(count))
+    links = tuple(
+        LinkDefinition(uuid4(), UUID(int=number), "value", UUID(int=(number + 1) % count), "value")
+        for number in range(count)
+    )
+    graph = GraphDefinition(uuid4(), 1, owner.pk, "ring", nodes, links)
+    begun = time.perf_counter()
+    told = estimate_run(graph, node_budget=10_000)
+    assert time.perf_counter() - begun < 2
+    assert told.whole.p50 == (count + count // 100) * CREDIT
+    assert {each.estimate.unknown for each in told.nodes} == {(Unknown.LOOP,)}
