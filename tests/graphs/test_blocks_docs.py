@@ -14,7 +14,7 @@ from tests.graphs.running import run
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "blocks.md").read_text()
 (SETUP,) = re.findall(r"```toml\n(.*?)```", DOCUMENT, re.DOTALL)
-MODULE, SUSPENDING, _ = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+MODULE, SUSPENDING, *_ = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
 
 
 def _registry(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
