@@ -68,6 +68,7 @@ class ScheduleRequest:
     misfire_policy: Misfire = Misfire.ONCE
     catch_up_seconds: int = 3600
     overlap_policy: Overlap = Overlap.ALLOW
+    max_credits: int | None = None
     request_key: str | None = None
     request_hash: str = ""
 
@@ -96,6 +97,7 @@ def create_schedule(user: User, graph_id: UUID, request: ScheduleRequest) -> Sch
             name=request.name,
             inputs=request.inputs,
             credential_inputs=request.credential_inputs,
+            max_credits=request.max_credits,
             cron=request.cron,
             zone=zone,
             misfire_policy=request.misfire_policy,
@@ -276,6 +278,7 @@ def _fire_once(schedule: Schedule, fire_at: datetime) -> str:
                 user_id=schedule.user_id,
                 inputs=schedule.inputs,
                 credential_inputs=schedule.credential_inputs,
+                max_credits=schedule.max_credits,
                 trigger_key=f"schedule:{schedule.pk}:{time_text(fire_at)}",
             )
             failpoint("fire.after_start")

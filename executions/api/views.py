@@ -51,7 +51,7 @@ class ExecuteView(APIView):
         summary="Start a run of a graph",
         request=ExecuteSerializer,
         parameters=[IDEMPOTENCY_KEY],
-        responses={200: GraphExecutionMetaSerializer, **error_responses(400, 401, 404, 409, 413, 415, 422)},
+        responses={200: GraphExecutionMetaSerializer, **error_responses(400, 401, 402, 404, 409, 413, 415, 422)},
     )
     def post(self, request: Request, graph_id: UUID, graph_version: int) -> Response:
         """Queue a run of one of your graphs with these inputs and return it at once."""
@@ -73,7 +73,7 @@ class ExecuteBatchView(APIView):
         summary="Start many runs of a graph",
         request=ExecuteBatchSerializer,
         parameters=[IDEMPOTENCY_KEY],
-        responses={200: StartedBatchSerializer, **error_responses(400, 401, 404, 409, 413, 415, 422)},
+        responses={200: StartedBatchSerializer, **error_responses(400, 401, 402, 404, 409, 413, 415, 422)},
     )
     def post(self, request: Request, graph_id: UUID, graph_version: int) -> Response:
         """Queue up to 1,000 runs of one of your graphs, all or none, and return them at once.

@@ -38,7 +38,7 @@ class RetryView(APIView):
         summary="Run again what failed",
         request=None,
         parameters=[IDEMPOTENCY_KEY],
-        responses={200: GraphExecutionMetaSerializer, **error_responses(401, 404, 409, 422)},
+        responses={200: GraphExecutionMetaSerializer, **error_responses(401, 402, 404, 409, 422)},
     )
     def post(self, request: Request, graph_id: UUID, graph_exec_id: UUID) -> Response:
         """Queue a new run that takes over what succeeded in this ended one and runs the rest, and return it at once."""
@@ -58,7 +58,7 @@ class ReplayView(APIView):
         summary="Run again from a node",
         request=ReplaySerializer,
         parameters=[IDEMPOTENCY_KEY],
-        responses={200: GraphExecutionMetaSerializer, **error_responses(400, 401, 404, 409, 413, 415, 422)},
+        responses={200: GraphExecutionMetaSerializer, **error_responses(400, 401, 402, 404, 409, 413, 415, 422)},
     )
     def post(self, request: Request, graph_id: UUID, graph_exec_id: UUID) -> Response:
         """Queue a new run that runs a node of this ended one again and all behind it, and return it at once.

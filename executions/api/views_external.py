@@ -71,7 +71,7 @@ class ExecuteView(ExternalView):
         summary="Start a run of a graph",
         request=ExternalExecuteSerializer,
         parameters=[IDEMPOTENCY_KEY],
-        responses={200: StartedSerializer, **error_responses(400, 401, 403, 404, 409, 413, 415, 422)},
+        responses={200: StartedSerializer, **error_responses(400, 401, 402, 403, 404, 409, 413, 415, 422)},
     )
     def post(self, request: Request, graph_id: UUID, graph_version: int) -> Response:
         """Queue a run of one of the owner's graphs with these inputs and return its id; needs `EXECUTE_GRAPH`."""

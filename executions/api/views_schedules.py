@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 from core.api import checked_query, error_responses
 from core.idempotency import IDEMPOTENCY_KEY, idempotency_key_of
 from core.paging import Paging, page_headers, page_parameters
+from credits.kinds import MOST_CREDITS
 from executions import cron, schedules
 from executions.api.requests import trigger_of, user_of
 from executions.api.serializers import CredentialsMetaInputSerializer
@@ -59,6 +60,13 @@ class ScheduleCreationSerializer(serializers.Serializer[Any]):
         default=Overlap.ALLOW.value,
         help_text="Whether to run while the last run that it started is still under way.",
     )
+    max_credits = serializers.IntegerField(
+        min_value=1,
+        max_value=MOST_CREDITS,
+        default=None,
+        allow_null=True,
+        help_text="The most that each run may use, with what it calls.",
+    )
 
 
 class ScheduleChangeSerializer(ScheduleCreationSerializer):
@@ -86,6 +94,7 @@ class ScheduleInfoSerializer(serializers.Serializer[Any]):
     misfire_policy = serializers.ChoiceField(MISFIRE_POLICIES)
     catch_up_seconds = serializers.IntegerField()
     overlap_policy = serializers.ChoiceField(OVERLAP_POLICIES)
+    max_credits = serializers.IntegerField(allow_null=True)
     is_paused = serializers.BooleanField()
     paused_at = serializers.DateTimeField(allow_null=True)
     pause_reason = serializers.CharField(help_text="Why it paused itself; empty if somebody paused it.")
@@ -360,6 +369,7 @@ def _info(schedule: Schedule) -> dict[str, Any]:
         "misfire_policy": schedule.misfire_policy,
         "catch_up_seconds": schedule.catch_up_seconds,
         "overlap_policy": schedule.overlap_policy,
+        "max_credits": schedule.max_credits,
         "is_paused": schedule.paused_at is not None,
         "paused_at": time_text(schedule.paused_at),
         "pause_reason": schedule.pause_reason,

@@ -59,6 +59,7 @@ class Schedule(models.Model):
     name = models.CharField(max_length=200)
     inputs = models.JSONField()
     credential_inputs = models.JSONField()
+    max_credits = models.PositiveIntegerField(null=True, blank=True)
 
     cron = models.CharField(max_length=200)
     zone = models.CharField(max_length=64)

@@ -218,6 +218,7 @@ class ErrorSerializer(serializers.Serializer[Any]):
 _MEANINGS = {
     400: "A value is not acceptable; nothing was changed.",
     401: "The access token is missing, expired or wrong.",
+    402: "You have not enough credits.",
     403: "You may not do this.",
     404: "There is no such thing, or it is not yours.",
     409: "The thing is in a state that does not allow this.",

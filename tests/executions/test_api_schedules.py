@@ -82,6 +82,7 @@ def test_a_schedule_is_made_and_told_with_its_next_time_in_its_zone(
         "misfire_policy": "once",
         "catch_up_seconds": 3600,
         "overlap_policy": "allow",
+        "max_credits": None,
         "is_paused": False,
         "paused_at": None,
         "pause_reason": "",

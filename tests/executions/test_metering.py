@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import F
 from django.utils.timezone import now
 from pytest_django import Settings
 
@@ -22,7 +24,8 @@ from executions.audit import audit
 from executions.engine.engine import Engine
 from executions.explain import why
 from executions.kinds import Status
-from executions.models import GraphExecution, NodeExecution
+from executions.models import GraphExecution, NodeExecution, Schedule
+from executions.schedules import fire_due
 from graphs.blocks.registry import BLOCKS
 from graphs.services import delete_graph
 from tests import make
@@ -554,3 +557,24 @@ def test_holds_of_deleted_runs_go_back_and_monthly_users_are_refilled(
     make.a_run(owner, chain(owner, "ProbeRead").id, status="WAITING", needs_credits=15 * CREDIT, price_version=0)
     bookkeeping.tidy_up()
     assert balance(owner) == 20
+
+
+def test_each_run_of_a_schedule_has_its_budget(owner: User, price: Charge, client_of: Callable[..., Any]) -> None:
+    price("ProbeRead", 3)
+    top_up(owner, 10)
+    graph = chain(owner, "ProbeRead", "ProbeRead")
+    asked = {"name": "often", "cron": "* * * * *", "inputs": {}, "max_credits": 4}
+    made = client_of(owner).post(f"/api/graphs/{graph.id}/schedules", asked, format="json").json()
+    assert made["max_credits"] == 4
+    Schedule.objects.update(next_fire_at=F("next_fire_at") - timedelta(minutes=1))
+    fire_due()
+
+    run = GraphExecution.objects.get()
+    assert (run.max_credits, Hold.objects.get().cap, Hold.objects.get().amount) == (4, 4 * CREDIT, 4 * CREDIT)
+    services.stop_run(run.pk)
+    ledger.spend(owner.pk, 10 * CREDIT, key="use:all")
+    other = client_of(owner).post(f"/api/graphs/{graph.id}/schedules", asked, format="json").json()
+    Schedule.objects.filter(pk=other["id"]).update(next_fire_at=F("next_fire_at") - timedelta(minutes=1))
+    fire_due()
+    paused = client_of(owner).get(f"/api/schedules/{other['id']}").json()
+    assert (paused["is_paused"], paused["pause_reason"]) == (True, "You have no credits to run graphs with")
