@@ -1,6 +1,7 @@
 """What a user has to spend, under each model of use."""
 
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from uuid import UUID
 
 from django.conf import settings
@@ -47,6 +48,17 @@ def refill(user_id: UUID) -> None:
             key = f"grant:monthly-{today:%Y-%m}:{user_id}"
             ledger.credit(user_id, missing, kind=Kind.GRANT, key=key, reason="Monthly credits")
         Account.objects.filter(user_id=user_id).update(refilled_on=today)
+
+
+def refill_this_month(user_id: UUID) -> None:
+    """The same; what this process has seen to in this month it does not look at again."""
+    today = datetime.now(UTC).date()
+    _refill_once(user_id, today.year, today.month)
+
+
+@lru_cache(maxsize=100_000)
+def _refill_once(user_id: UUID, year: int, month: int) -> None:
+    refill(user_id)
 
 
 def _is_due(account: Account, today: date) -> bool:

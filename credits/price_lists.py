@@ -1,5 +1,6 @@
 """What operators want blocks to cost, in versions that never change."""
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -11,6 +12,8 @@ from credits.models import PriceEntry, PriceList
 
 # The version of a run that began before there was any list.
 NO_LIST = 0
+_SECONDS = 1.0
+_newest = (NO_LIST, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +35,25 @@ def publish(made_by: str, change: str) -> PriceList:
         for entry in PriceEntry.objects.order_by("block", "position"):
             document = {"amount": entry.amount, "per": entry.per, "match": entry.match}
             prices.setdefault(entry.block, []).append(document)
-        return PriceList.objects.create(prices=prices, made_by=made_by, change=change)
+        made = PriceList.objects.create(prices=prices, made_by=made_by, change=change)
+    forget()
+    return made
 
 
 def newest() -> int:
-    """The version that runs start with now."""
-    return PriceList.objects.order_by("-pk").values_list("pk", flat=True).first() or NO_LIST
+    """The version that runs start with now; a change elsewhere is seen within a second."""
+    global _newest
+    version, until = _newest
+    if time.monotonic() >= until:
+        version = PriceList.objects.order_by("-pk").values_list("pk", flat=True).first() or NO_LIST
+        _newest = version, time.monotonic() + _SECONDS
+    return version
+
+
+def forget() -> None:
+    """Look anew which version is the newest."""
+    global _newest
+    _newest = (NO_LIST, 0.0)
 
 
 def entries_of(version: int) -> Entries:

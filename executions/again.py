@@ -14,6 +14,9 @@ from django.db.models import Q
 from core import json
 from core.after_commit import send
 from core.ids import uuid7
+from credits import holds
+from credits.balances import balance_of
+from credits.errors import InsufficientCredits
 from executions import events, funding, queue
 from executions.checks import RunChecks
 from executions.encoding import encode
@@ -32,7 +35,7 @@ from executions.errors import NoSuchNode, NoSuchRun, NothingToRetry, NotRunnable
 from executions.kinds import FINAL, EventKind, NodeStatus, ReviewStatus, Status
 from executions.models import GraphExecution, NodeExecution, Review, Token
 from executions.reading import rows_of
-from executions.services import started_by
+from executions.services import NO_CREDITS, started_by
 from graphs.blocks.registry import BLOCKS
 from graphs.services import load_definition
 
@@ -242,8 +245,10 @@ def _queue(source: GraphExecution, takeover: Takeover, columns: Mapping[str, Any
             return started_by(source.user_id, [(columns["trigger_key"], columns["request_hash"])])[0]
         run_id: UUID = inserted[0]
         if arguments["price_version"] is not None:
-            runs = {run_id: source.max_credits}
-            funding.set_aside(source.user_id, source.graph_id, source.graph_version, arguments["price_version"], runs)
+            caps = {run_id: source.max_credits}
+            wishes = funding.wishes(source.graph_id, source.graph_version, arguments["price_version"], caps)
+            if wishes:
+                holds.place(source.user_id, wishes)
         cursor.execute(_COPY, {**_rows(takeover), "run": run_id, "source": source.pk, "queued": EventKind.RUN_QUEUED})
         news = events.turn_of(source.user_id, source.graph_id, {run_id: 1 + len(ended)})
         hint = events.hint(source.user_id, news)
@@ -255,8 +260,13 @@ def _queue(source: GraphExecution, takeover: Takeover, columns: Mapping[str, Any
 
 
 def _price_version(source: GraphExecution) -> int | None:
-    """The prices that the new run begins with, or None if it is free."""
-    return funding.admit(source.user_id) if funding.is_metered(is_dry_run=source.is_dry_run) else None
+    """The prices that the new run begins with, or None if it is free; raises `InsufficientCredits`."""
+    if not funding.is_metered(is_dry_run=source.is_dry_run):
+        return None
+    balance = balance_of(source.user_id)
+    if balance <= 0:
+        raise InsufficientCredits(NO_CREDITS, balance=balance, needed=1)
+    return funding.prices_for(source.user_id)
 
 
 def _rows(takeover: Takeover) -> dict[str, str]:

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from uuid import UUID
 
-from credits import holds, price_lists
-from credits.balances import balance_of, mode
-from credits.errors import InsufficientCredits
+from credits import price_lists
+from credits.balances import mode, refill_this_month
 from credits.holds import Wish
 from credits.kinds import CREDIT, Mode
 from executions import prices
@@ -21,24 +20,22 @@ def is_metered(*, is_dry_run: bool) -> bool:
     return mode() is not Mode.DISABLED and not is_dry_run
 
 
-def admit(user_id: UUID) -> int:
-    """The version of the prices that a run of the user begins with; raises `InsufficientCredits` at a balance of 0."""
-    balance = balance_of(user_id)
-    if balance <= 0:
-        raise InsufficientCredits("You have no credits to run graphs with", balance=balance, needed=1)
+def prices_for(user_id: UUID) -> int:
+    """The version of the prices that a run of the user begins with now; a monthly refill that is due is made first."""
+    if mode() is Mode.MONTHLY:
+        refill_this_month(user_id)
     return price_lists.newest()
 
 
-def set_aside(user_id: UUID, graph_id: UUID, version: int, price_version: int, runs: Mapping[UUID, int | None]) -> None:
-    """Set aside what each of these runs of a graph is likely to use, at most its `max_credits`, its value here."""
+def wishes(graph_id: UUID, version: int, price_version: int, runs: Mapping[UUID, int | None]) -> list[Wish]:
+    """What to set aside for runs of a graph: what each is likely to use, at most its `max_credits`, its value here."""
     likely, is_shared = _likely_price(graph_id, version, price_version)
-    wishes = []
+    found = []
     for run_id, max_credits in runs.items():
         cap = None if max_credits is None else max_credits * CREDIT
         if likely or cap is not None:
-            wishes.append(Wish(run_id, likely if cap is None else min(likely, cap), cap, is_shared))
-    if wishes:
-        holds.place(user_id, wishes)
+            found.append(Wish(run_id, likely if cap is None else min(likely, cap), cap, is_shared))
+    return found
 
 
 @lru_cache(maxsize=1000)

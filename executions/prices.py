@@ -19,9 +19,16 @@ class Prices:
 
     def __init__(self, listed: Entries) -> None:
         self._listed = listed
+        self._known: dict[str, tuple[Entry, ...]] = {}
 
     def of(self, block: Block) -> tuple[Entry, ...]:
         """All entries of a block, in their order; empty if it is free."""
+        entries = self._known.get(block.id)
+        if entries is None:
+            entries = self._known[block.id] = self._find(block)
+        return entries
+
+    def _find(self, block: Block) -> tuple[Entry, ...]:
         own = self._listed.get(block.id)
         if own is None and block.prices:
             own = tuple(Entry(int(price.amount * CREDIT), price.per, price.match) for price in block.prices)

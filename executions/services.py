@@ -21,6 +21,7 @@ from core.errors import Conflict, Invalid
 from core.ids import uuid7
 from core.sql import fetch_prepared
 from credits import holds
+from credits.balances import balance_of
 from credits.errors import InsufficientCredits
 from executions import events, funding, queue
 from executions.checks import RunChecks
@@ -37,6 +38,7 @@ MAX_DEPTH = 8
 NODE_BUDGET = 100_000
 STOPPED = "The run was stopped."
 GIVEN_UP = "The run was given up."
+NO_CREDITS = "You have no credits to run graphs with"
 
 _FIELDS = GraphExecution._meta.concrete_fields
 _NAMES = [column.attname for column in _FIELDS]
@@ -73,7 +75,7 @@ WITH given AS ({given}), run AS (
         COALESCE(%(asks)s::boolean, (SELECT human_in_the_loop_safe_mode FROM graphs_graph WHERE id = %(graph)s)),
         COALESCE(%(is_careful)s::boolean, (SELECT sensitive_action_safe_mode FROM graphs_graph WHERE id = %(graph)s)),
         1
-    FROM given
+    FROM given {gate}
     ON CONFLICT (user_id, trigger_key) WHERE trigger_key IS NOT NULL DO NOTHING
     RETURNING {columns}
 ), event AS (
@@ -81,8 +83,12 @@ WITH given AS ({given}), run AS (
 )
 SELECT * FROM run
 """
-_INSERT_ONE, _INSERT_MANY = (
-    " ".join(_INSERT.format(given=given, columns=", ".join(_NAMES)).split()) for given in (_ONE, _MANY)
+# Whoever has nothing left starts nothing.
+_GATE = "WHERE COALESCE((SELECT balance FROM credits_account WHERE user_id = %(user)s), 0) > 0"
+_INSERT_ONE, _INSERT_MANY, _INSERT_ONE_PAID, _INSERT_MANY_PAID = (
+    " ".join(_INSERT.format(given=given, gate=gate, columns=", ".join(_NAMES)).split())
+    for gate in ("", _GATE)
+    for given in (_ONE, _MANY)
 )
 
 
@@ -326,26 +332,32 @@ def _is_paid(parent: GraphExecution | None, rows: Sequence[dict[str, Any]]) -> b
 def _insert_paid(checks: RunChecks, rows: Sequence[dict[str, Any]]) -> dict[UUID, GraphExecution]:
     """Insert runs with the prices of now, and set credits aside for them; raises `InsufficientCredits`."""
     graph = checks.definition
-    try:
-        price_version = funding.admit(graph.owner_id)
-    except InsufficientCredits:
-        # What was answered before is answered again.
-        keys = [row["trigger_key"] for row in rows]
-        if GraphExecution.objects.filter(user_id=graph.owner_id, trigger_key__in=keys).count() < len(rows):
-            raise
-        return {}
-    with transaction.atomic():
+    price_version = funding.prices_for(graph.owner_id)
+    caps = {row["id"]: row["max_credits"] for row in rows if not row["is_dry_run"]}
+    wishes = funding.wishes(graph.id, graph.version, price_version, caps)
+    if not wishes:
         runs = _insert_rows(checks, None, rows, price_version)
-        caps = {run_id: run.max_credits for run_id, run in runs.items() if not run.is_dry_run}
-        funding.set_aside(graph.owner_id, graph.id, graph.version, price_version, caps)
+    else:
+        with transaction.atomic():
+            runs = _insert_rows(checks, None, rows, price_version)
+            holds.place(graph.owner_id, [wish for wish in wishes if wish.run_id in runs])
+    if len(runs) < len(rows):
+        # What was answered before is answered again.
+        keys = [row["trigger_key"] for row in rows if row["id"] not in runs]
+        if GraphExecution.objects.filter(user_id=graph.owner_id, trigger_key__in=keys).count() < len(keys):
+            raise InsufficientCredits(NO_CREDITS, balance=balance_of(graph.owner_id), needed=1)
     return runs
 
 
 def _insert_rows(
     checks: RunChecks, parent: GraphExecution | None, rows: Sequence[dict[str, Any]], price_version: int | None = None
 ) -> dict[UUID, GraphExecution]:
-    """Insert those runs whose keys have not started one, and their first events."""
+    """Insert those runs whose keys have not started one, and their first events.
+
+    With a `price_version` they are paid for, and nothing is inserted for a user without credits.
+    """
     graph = checks.definition
+    is_paid = price_version is not None
     common = {
         "user": graph.owner_id,
         "graph": graph.id,
@@ -360,9 +372,10 @@ def _insert_rows(
     }
     try:
         if len(rows) == 1:
-            inserted = fetch_prepared(_INSERT_ONE, common | rows[0])
+            inserted = fetch_prepared(_INSERT_ONE_PAID if is_paid else _INSERT_ONE, common | rows[0])
         else:
-            inserted = fetch_prepared(_INSERT_MANY, common | {"runs": _document(rows)})
+            statement = _INSERT_MANY_PAID if is_paid else _INSERT_MANY
+            inserted = fetch_prepared(statement, common | {"runs": _document(rows)})
     except IntegrityError:
         raise GraphNotFound(graph_id=str(graph.id)) from None
     return {run.pk: run for run in map(_run_of, inserted)}

@@ -9,6 +9,7 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 from rest_framework.test import APIClient
 
 from accounts.models import User
+from credits import price_lists
 from tests import make
 
 
@@ -90,3 +91,9 @@ def closing() -> Iterator[None]:
     yield
     for connection in connections.all(initialized_only=True):
         connection.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_prices_from_before() -> None:
+    """The process forgets which price list was the newest in another test's database."""
+    price_lists.forget()

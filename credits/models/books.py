@@ -68,7 +68,7 @@ class Transfer(models.Model):
     `run_id` is the run that used them. A check of a card moves nothing and has the amount 0.
     """
 
-    key = models.CharField(max_length=200, unique=True)
+    key = models.CharField(max_length=200)
     user_id = models.UUIDField(null=True, blank=True)
     debit = models.CharField(max_length=8, choices=[(party.value, party.value) for party in Party])
     credit = models.CharField(max_length=8, choices=[(party.value, party.value) for party in Party])
@@ -86,6 +86,8 @@ class Transfer(models.Model):
             models.CheckConstraint(
                 condition=Q(amount__gt=0) | Q(amount=0, kind=Kind.CARD_CHECK), name="transfers_move_something"
             ),
+            # Not `unique`, which would add an index for patterns that nobody looks for.
+            models.UniqueConstraint(fields=["key"], name="transfers_are_made_once"),
             models.CheckConstraint(condition=~Q(debit=F("credit")), name="transfers_have_two_sides"),
             models.CheckConstraint(
                 condition=Q(user_id__isnull=False) & (Q(debit=Party.USER) | Q(credit=Party.USER))

@@ -35,7 +35,8 @@ class Batch:
     """The rows of one commit. `status` is what becomes of the run: RUNNING to go on, WAITING to park, or final.
 
     `blobs` are the large values that the rows name, by hash; `size` is how many bytes of values the batch holds. A run
-    that parks for want of credits is woken when its user has `needs_credits`.
+    that parks for want of credits is woken when its user has `needs_credits`; `releases` says that what it holds goes
+    back.
     """
 
     nodes: dict[UUID, Activation] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class Batch:
     node_seconds: float = 0.0
     output_count: int = 0
     needs_credits: int | None = None
+    releases: bool = False
 
     def __len__(self) -> int:
         return len(self.nodes) + len(self.outputs) + len(self.events)

@@ -32,7 +32,7 @@ from executions.engine.surroundings import Surroundings
 from executions.engine.waits import Wait, Waits, is_unfunded, outputs_before
 from executions.errors import OverLimit
 from executions.kinds import PARKED, EventKind, NodeStatus, Status
-from graphs.blocks.base import AskForReview, BlockError, Context, Effect, Sleep, Suspension, TryLater
+from graphs.blocks.base import AskForReview, BlockError, CallGraph, Context, Effect, Sleep, Suspension, TryLater
 from graphs.policy import DAY, OnUnknown
 
 MAX_DELAY = 0.05
@@ -464,6 +464,8 @@ class Driver:
 
     def _begin_to_ask(self, activation: Activation, question: Question, **marks: Any) -> None:
         self._journal.tell(activation)
+        if self._journal.meter is not None and isinstance(question, CallGraph):
+            self._journal.meter.call()
         self._beside.ask(activation, question, **marks)
 
     def _pause(self, activation: Activation, seconds: float, **why: Any) -> None:

@@ -184,6 +184,7 @@ class Journal:
                 batch.tell_output(activation)
         batch.tokens, self._state.new_tokens = self._state.new_tokens, []
         batch.spent, self._state.spent_tokens = self._state.spent_tokens, []
+        batch.releases = batch.status.is_final and self.meter is not None and self.meter.may_hold
         committed = await self._store.commit(self._claim, wakes, batch)
         if len(self._known) > _MAX_KNOWN:
             self._known.clear()

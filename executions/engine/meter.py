@@ -42,11 +42,21 @@ class Meter:
         self._finished = claim.node_count
         self._fees_promised = claim.node_count // ACTIVATIONS_PER_FEE
         self._is_open = claim.held is not None
+        self._has_called = False
 
     @property
     def is_open(self) -> bool:
         """Whether the run has a hold that can be added to."""
         return self._is_open
+
+    @property
+    def may_hold(self) -> bool:
+        """Whether something may be on hold for the run: by itself, by an earlier worker, or by what it called."""
+        return self._is_open or self._has_called or self._claim.fence > 1
+
+    def call(self) -> None:
+        """The run calls another, which may set credits aside for both."""
+        self._has_called = True
 
     @property
     def ahead(self) -> int:

@@ -310,7 +310,7 @@ class Store:
             "output_count": batch.output_count,
         }
         statement = _COMMIT
-        if batch.charges or batch.needs_credits or (claim.price_version is not None and batch.status.is_final):
+        if batch.charges or batch.needs_credits or batch.releases:
             statement = _COMMIT_METERED
             arguments["charged"] = sum(charge.amount for charge in batch.charges)
             arguments["needs_credits"] = batch.needs_credits

@@ -19,7 +19,8 @@ SPEED = ("W1", "W2", "W3", "W4", "W5a", "W5b")
 OTHERS = ("effects", "io", "requests", "sockets", "memory")
 GROWTH = "growth"
 STREAM = "stream"
-EVERYTHING = (*SPEED, *OTHERS, GROWTH, STREAM)
+CREDITS = "credits"
+EVERYTHING = (*SPEED, *OTHERS, GROWTH, STREAM, CREDITS)
 
 
 def main() -> None:
@@ -83,6 +84,7 @@ def _set_up(home: Path) -> None:
 
 
 def _measure(options: argparse.Namespace) -> None:
+    from tests.bench import credits as paying
     from tests.bench import effects, growth, memory, requests, sockets, speed
 
     rounds, codes = options.rounds, _codes(options)
@@ -93,6 +95,7 @@ def _measure(options: argparse.Namespace) -> None:
         ({"sockets"}, lambda: sockets.measure()),
         ({"memory"}, lambda: memory.measure()),
         ({STREAM}, lambda: memory.measure_stream()),
+        ({CREDITS}, lambda: paying.measure(rounds)),
         ({GROWTH}, lambda: growth.measure()),
     ]
     console = Console(width=WIDTH)

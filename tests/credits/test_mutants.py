@@ -24,7 +24,7 @@ def no_unique_key(patch: pytest.MonkeyPatch) -> None:
     """A key may be there twice, and whoever comes looks before and not while it is written."""
     slowly(patch)
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE credits_transfer DROP CONSTRAINT credits_transfer_key_key")
+        cursor.execute("ALTER TABLE credits_transfer DROP CONSTRAINT transfers_are_made_once")
 
 
 def unlocked_balance(patch: pytest.MonkeyPatch) -> None:
@@ -73,4 +73,4 @@ def test_a_ledger_without_this_guard_is_caught(
             with connection.cursor() as cursor:
                 cursor.execute("SET session_replication_role = replica; TRUNCATE credits_transfer")
                 cursor.execute("SET session_replication_role = origin")
-                cursor.execute("ALTER TABLE credits_transfer ADD CONSTRAINT credits_transfer_key_key UNIQUE (key)")
+                cursor.execute("ALTER TABLE credits_transfer ADD CONSTRAINT transfers_are_made_once UNIQUE (key)")
