@@ -160,7 +160,7 @@ def of_wait(name: str, wait: Mapping[str, Any], attempt: int, now: datetime, of_
         reasons = " ".join(of_child) or "It is gone."
         return f"{name} waits for the run {wait['child']} that it called, which itself: {reasons}"
     if "credits" in wait:
-        return f"{name} waits for credits: it costs {shown(wait['credits'])} more than the run has set aside."
+        return f"{name} waits for credits: it costs {shown(wait['credits'])}, and less is left."
     until = datetime.fromisoformat(wait["until"])
     when = f"{time_text(until)} ({'in ' + lasting(until - now) if until > now else 'due now'})"
     if "retry" in wait:

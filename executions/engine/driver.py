@@ -540,6 +540,7 @@ class Driver:
         await self._beside.abandon()
         self._admitted.clear()
         self._in_place.clear()
+        self._unfunded.clear()
         self._journal.terminate_open()
         self._journal.batch.end(status, error_code, error)
         await self._flush()

@@ -166,6 +166,7 @@ def at_once(count: int, work: Any) -> Counter[Any]:
         return Counter(pool.map(call, range(count)))
 
 
+@pytest.mark.timeout(1200)
 def test_a_hundred_spend_one_at_a_balance_of_37(transactional_db: None, turns: int) -> None:
     for turn in range(turns):
         user_id = UUID(int=turn)
@@ -176,6 +177,7 @@ def test_a_hundred_spend_one_at_a_balance_of_37(transactional_db: None, turns: i
         assert Transfer.objects.filter(user_id=user_id, kind=Kind.USAGE).aggregate(spent=Sum("amount"))["spent"] == 37
 
 
+@pytest.mark.timeout(1200)
 def test_a_hundred_deliveries_of_one_top_up_credit_once(transactional_db: None, turns: int) -> None:
     for turn in range(turns):
         user_id = UUID(int=turn)

@@ -279,7 +279,7 @@ def test_a_run_that_cannot_pay_waits_and_a_top_up_wakes_it(
 
     assert charges(run) == [("ProbeRead", 2.0), ("ProbePure", 3.0)]
     [sentence] = why(run.pk).sentences
-    assert "waits for credits: it costs 2 more than the run has set aside" in sentence
+    assert "waits for credits: it costs 2, and less is left" in sentence
     time.sleep(0.5)
     assert GraphExecution.objects.get(pk=run.pk).status == Status.WAITING
     top_up(owner, 0.5, "topup:2")
@@ -578,3 +578,22 @@ def test_each_run_of_a_schedule_has_its_budget(owner: User, price: Charge, clien
     fire_due()
     paused = client_of(owner).get(f"/api/schedules/{other['id']}").json()
     assert (paused["is_paused"], paused["pause_reason"]) == (True, "You have no credits to run graphs with")
+
+
+def test_a_run_that_ends_early_leaves_nothing_waiting_for_credits(
+    owner: User, engine: Engine, price: Charge, hold: Path
+) -> None:
+    price("ProbeKeyed", 4)
+    top_up(owner, 1)
+    graph = draw(
+        owner,
+        {"items": ("StepThroughItems", {"items": [1, 2, 3]}), "each": ("ProbeKeyed", {})},
+        ["items.item -> each.value"],
+    )
+    run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, node_budget=3, ring=False)
+    engine.ring([run.pk])
+    done = ended(run.pk)
+
+    assert (done.status, done.error_code, balance(owner)) == ("FAILED", "node_budget_exceeded", 1.0)
+    nodes = NodeExecution.objects.filter(run=run.pk, node_id=graph.nodes["each"])
+    assert [(node.status, node.waits) for node in nodes] == [("TERMINATED", [])] * 2
