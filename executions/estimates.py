@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from credits import price_lists
@@ -19,13 +20,18 @@ from executions.kinds import Status
 from executions.models import GraphExecution
 from executions.prices import ACTIVATIONS_PER_FEE, FEE, Prices
 from executions.reading import rows_of
+from executions.services import MAX_DEPTH, NODE_BUDGET
 from graphs.blocks.base import Kind as BlockKind
 from graphs.blocks.registry import BLOCKS
 from graphs.definition import GraphDefinition, NodeDefinition
+from graphs.errors import GraphNotFound
+from graphs.services import load_definition
 
 # History counts from so many runs on, and looks at so many.
 FEWEST_RUNS = 5
 MOST_RUNS = 50
+
+GraphKey = tuple[UUID, int]
 
 # What each run used with all that it called, and of that its own nodes.
 _SPENT = """
@@ -88,15 +94,24 @@ class RunEstimate:
     runs: int
 
 
-def estimate_run(graph: GraphDefinition, *, node_budget: int, max_credits: int | None = None) -> RunEstimate:
-    """What a run of the graph that starts now, with these budgets, is likely to cost. Nothing while credits are off."""
+def estimate_run(
+    graph: GraphDefinition,
+    *,
+    node_budget: int = NODE_BUDGET,
+    max_credits: int | None = None,
+    calls: "_Calls | None" = None,
+) -> RunEstimate:
+    """What a run of the graph that starts now, with these budgets, is likely to cost. Nothing while credits are off.
+
+    `calls` are those on the way to this graph, if another calls it.
+    """
     if not funding.is_metered(is_dry_run=False):
         free = Estimate(Source.FREE, 0, 0, 0)
         return RunEstimate(False, price_lists.NO_LIST, free, [NodeEstimate(n, free, None, 0) for n in graph.nodes], 0)
     version = price_lists.newest()
     known = prices.of(version)
     used = _History.of(graph, version)
-    drawn = _Drawing(graph, known)
+    drawn = _Drawing(graph, known, calls or _Calls(graph.owner_id))
     nodes = [drawn.node(node) for node in graph.nodes]
     if used.is_enough:
         nodes = [_with_history(each, used) for each in nodes]
@@ -108,17 +123,45 @@ def estimate_run(graph: GraphDefinition, *, node_budget: int, max_credits: int |
     else:
         fee = len(graph.nodes) // ACTIVATIONS_PER_FEE * FEE
         p50, p90 = (fee + sum(each.estimate.p50 for each in nodes), fee + sum(each.estimate.p90 for each in nodes))
-        is_free = all(each.estimate.source is Source.FREE for each in nodes) and not fee and not drawn.calls
+        is_free = all(each.estimate.source is Source.FREE for each in nodes) and not fee
         source = Source.FREE if is_free else Source.LIMITS
     if worst is not None:
         p50, p90 = min(p50, worst), min(p90, worst)
     return RunEstimate(True, version, Estimate(source, p50, p90, worst, unknown), nodes, used.runs)
 
 
+class _Calls:
+    """The graphs that are being estimated, each called by the one before, and what is known of others already."""
+
+    def __init__(self, owner_id: UUID) -> None:
+        self._owner_id = owner_id
+        self._open: list[GraphKey] = []
+        self._known: dict[GraphKey, Estimate] = {}
+
+    def estimate(self, caller: GraphKey, constants: Mapping[str, Any]) -> Estimate:
+        """What the graph that a node with these constants calls is likely to cost, if that can be told."""
+        unknown = Estimate(Source.LIMITS, 0, 0, None, (Unknown.CALLS,))
+        try:
+            key = UUID(str(constants["graph_id"])), int(constants["graph_version"])
+            if key in self._known:
+                return self._known[key]
+            graph = load_definition(*key)
+        except (KeyError, ValueError, TypeError, GraphNotFound):
+            return unknown
+        if key in (caller, *self._open) or graph.owner_id != self._owner_id or len(self._open) >= MAX_DEPTH:
+            return unknown
+        self._open.append(caller)
+        self._known[key] = estimate_run(graph, calls=self).whole
+        self._open.pop()
+        return self._known[key]
+
+
 class _Drawing:
     """What the drawing alone tells."""
 
-    def __init__(self, graph: GraphDefinition, known: Prices) -> None:
+    def __init__(self, graph: GraphDefinition, known: Prices, calls: _Calls) -> None:
+        self._key = (graph.id, graph.version)
+        self._calls = calls
         self._nodes = {node.id: node for node in graph.nodes}
         self._known = known
         self._linked: dict[UUID, set[str]] = defaultdict(set)
@@ -127,11 +170,13 @@ class _Drawing:
             self._linked[link.sink_id].add(link.sink_name)
             self._before[link.sink_id].append(link.source_id)
         self._loops = self._find_loops()
-        self.calls = funding.calls_others(graph)
+        self._calls_others = funding.calls_others(graph)
 
     def node(self, node: NodeDefinition) -> NodeEstimate:
         """A node, taken to run once. What is measured counts with one unit: that is the least that is known."""
         block = BLOCKS.get(node.block_id)
+        if block.kind is BlockKind.AGENT:
+            return NodeEstimate(node, self._called(node), None, 0)
         entries = self._known.of(block)
         entry = prices.likely(entries, node.input_default, self._linked[node.id])
         unknown = self._unknown(node, entries)
@@ -148,18 +193,23 @@ class _Drawing:
 
     def worst(self, nodes: Iterable[NodeEstimate], node_budget: int) -> tuple[int | None, tuple[Unknown, ...]]:
         """What a run costs at most: the sum of its nodes where each has a limit, else as much as its budget allows."""
-        if self.calls:
-            return None, (Unknown.CALLS,)
-        measured = any(each.per != "run" for node in self._nodes.values() for each in self._priced(node))
-        if measured:
+        limits = [each.estimate.worst for each in nodes]
+        has_limits = all(self._runs_once(node) for node in self._nodes.values()) and None not in limits
+        by_nodes = len(self._nodes) // ACTIVATIONS_PER_FEE * FEE + sum(limit or 0 for limit in limits)
+        if self._calls_others:
+            # A budget of activations is each run's own.
+            return (by_nodes, ()) if has_limits else (None, (Unknown.CALLS,))
+        priced = [entry for node in self._nodes.values() for entry in self._priced(node)]
+        if any(entry.per != "run" for entry in priced):
             return None, (Unknown.MEASURED,)
-        estimates = [each.estimate for each in nodes]
-        dearest = max((each.amount for node in self._nodes.values() for each in self._priced(node)), default=0)
+        dearest = max((entry.amount for entry in priced), default=0)
         by_budget = node_budget * dearest + node_budget // ACTIVATIONS_PER_FEE * FEE
-        if all(self._runs_once(node) for node in self._nodes.values()):
-            fee = len(self._nodes) // ACTIVATIONS_PER_FEE * FEE
-            return min(by_budget, fee + sum(each.worst or 0 for each in estimates)), ()
-        return by_budget, ()
+        return min(by_budget, by_nodes) if has_limits else by_budget, ()
+
+    def _called(self, node: NodeDefinition) -> Estimate:
+        whole = self._calls.estimate(self._key, node.input_default)
+        unknown = tuple(dict.fromkeys((*whole.unknown, *self._unknown(node, ()))))
+        return Estimate(whole.source, whole.p50, whole.p90, None if unknown else whole.worst, unknown)
 
     def _priced(self, node: NodeDefinition) -> list[Entry]:
         return [entry for entry in self._known.of(BLOCKS.get(node.block_id)) if entry.amount]
@@ -244,7 +294,8 @@ class _History:
 
 
 def _with_history(each: NodeEstimate, used: _History) -> NodeEstimate:
-    if each.estimate.source is Source.FREE:
+    # What is called has a history of its own.
+    if each.estimate.source is Source.FREE or BLOCKS.get(each.node.block_id).kind is BlockKind.AGENT:
         return each
     p50, p90 = _quantiles(used.nodes[each.node.id])
     told = Estimate(Source.HISTORY, p50, p90, each.estimate.worst, each.estimate.unknown)

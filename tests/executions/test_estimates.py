@@ -16,6 +16,7 @@ from credits.models import PriceEntry
 from executions.estimates import Unknown, estimate_run
 from executions.models import GraphExecution
 from graphs.definition import GraphDefinition, LinkDefinition, NodeDefinition
+from graphs.models import Node
 from tests import make
 from tests.drawing import Drawn, block_id, draw
 from tests.executions.conftest import Run
@@ -53,7 +54,7 @@ def figures(told: Any) -> tuple[str, int, int, int | None]:
 
 
 def of_node(told: Any, block: str) -> tuple[Any, ...]:
-    [node] = [node for node in told["nodes"] if node["block_name"] == block]
+    [node] = [node for node in told["nodes"] if node["block_id"] == block_id(block)]
     return (*figures(node), node["unknown"], node["price_per"])
 
 
@@ -163,12 +164,25 @@ def test_what_a_run_called_counts_with_it(ada: APIClient, owner: User, run: Run)
     price("ProbeRead", 2)
     called = draw(owner, {"a": ("ProbeRead", {"value": 1}), "b": ("ProbeRead", {"value": 1})})
     caller = draw(owner, {"own": ("ProbeRead", {"value": 1}), "call": make.an_agent(str(called.id))})
+    told = estimate(ada, caller)
+    assert (figures(told), told["runs_looked_at"]) == (("limits", 6_000_000, 6_000_000, 6_000_000), 0)
     for _ in range(5):
         run(caller)
     told = estimate(ada, caller)
-    assert (figures(told), told["runs_looked_at"]) == (("history", 6_000_000, 6_000_000, None), 5)
+    assert (figures(told), told["runs_looked_at"]) == (("history", 6_000_000, 6_000_000, 6_000_000), 5)
+    assert of_node(told, "AgentExecutor") == ("limits", 4_000_000, 4_000_000, 4_000_000, [], None)
     assert of_node(told, "ProbeRead") == ("history", 2_000_000, 2_000_000, 2_000_000, [], "run")
     assert estimate(ada, called)["runs_looked_at"] == 0
+
+
+def test_calls_in_a_circle_come_to_an_end(ada: APIClient, owner: User) -> None:
+    price("ProbeRead", 2)
+    graph = draw(owner, {"a": ("ProbeRead", {"value": 1}), "call": make.an_agent(str(uuid4()))})
+    block, constants = make.an_agent(str(graph.id))
+    Node.objects.filter(graph_version__graph=graph.id, block_id=block_id(block)).update(input_default=constants)
+    told = estimate(ada, graph)
+    assert (figures(told), told["unknown"]) == (("limits", 2_000_000, 2_000_000, None), ["calls"])
+    assert of_node(told, "AgentExecutor") == ("limits", 0, 0, None, ["calls"], None)
 
 
 def test_a_large_graph_is_estimated_at_once(owner: User) -> None:
