@@ -50,8 +50,8 @@ class EstimateSerializer(serializers.Serializer[Any]):
     unknown = serializers.ListField(
         child=serializers.ChoiceField(ESTIMATE_UNKNOWNS),
         help_text="Why there is no worst: loop: it is in a loop, or behind one. values: it may get several values. "
-        "measured: its price is for what it turns out to use. calls: it calls graphs that have no worst case, or cannot "
-        "be looked up.",
+        "measured: its price is for what it turns out to use. calls: it calls graphs that have no worst case, or "
+        "cannot be looked up.",
     )
 
 
