@@ -70,6 +70,14 @@ WHERE h.spent <> COALESCE(t.used, 0)
 """
 
 
+_SPENT_BY_RUN = """
+SELECT r.id, r.spent, t.used FROM executions_graphexecution r
+JOIN (SELECT run_id, sum(amount)::bigint AS used FROM credits_transfer
+    WHERE kind = 'USAGE' AND run_id IS NOT NULL GROUP BY run_id) t ON t.run_id = r.id
+WHERE r.spent <> t.used
+"""
+
+
 @dataclass(slots=True)
 class Report:
     """How much was looked at, and every mismatch as a sentence. `payments` is None when Stripe was not asked."""
@@ -121,6 +129,8 @@ def _problems(report: Report, since: datetime) -> Iterator[str]:
         yield f"Run {run_id} has ended, its hold is open"
     for run_id, spent, used in rows_of(_SPENT, []):
         yield f"Run {run_id} has used {used}, its hold says {spent}"
+    for run_id, spent, used in rows_of(_SPENT_BY_RUN, []):
+        yield f"Run {run_id} has used {used}, its row says {spent}"
     for (key,) in rows_of(_WITHOUT_A_NODE, [since]):
         yield f"{key} was charged, and no such node is COMPLETED"
     for run_id, fees, nodes in rows_of(_FEES, [since]):

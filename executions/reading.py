@@ -17,6 +17,7 @@ from django.db.models import BooleanField, QuerySet, TextField
 from django.db.models.expressions import RawSQL
 
 from core.sql import fetch_prepared
+from credits.kinds import CREDIT
 from executions import blobs, previews
 from executions.kinds import NodeStatus, Status
 from executions.links import digest_of, token_of
@@ -38,7 +39,7 @@ MAX_OUTPUTS = 1000
 BUDGET = 16 * 1024 * 1024
 _MAX_ROWS = 20_000
 
-# The counters of a run that has not begun; times are seconds. Costs and processor time are not measured: they stay 0.
+# The counters of a run that has not begun; times are seconds. Processor time is not measured: it stays 0.
 NO_STATS: Wire = {
     "cost": 0,
     "duration": 0.0,
@@ -240,6 +241,8 @@ def _stats(run: GraphExecution) -> Wire:
         duration = max(0.0, ((run.ended_at or datetime.now(UTC)) - run.started_at).total_seconds())
     return {
         **NO_STATS,
+        # Nothing that cost something looks free.
+        "cost": -(-run.spent // CREDIT),
         "duration": duration,
         "node_exec_time": run.node_seconds,
         "node_exec_count": run.node_count,

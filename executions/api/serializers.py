@@ -91,7 +91,7 @@ class ExecuteBatchSerializer(serializers.Serializer[Any]):
 class StatsSerializer(serializers.Serializer[Any]):
     """A run's counters; times are seconds."""
 
-    cost = serializers.IntegerField()
+    cost = serializers.IntegerField(help_text="Credits that its own nodes have used, rounded up.")
     duration = serializers.FloatField()
     duration_cpu_only = serializers.FloatField()
     node_exec_time = serializers.FloatField()

@@ -159,7 +159,8 @@ SELECT status, head_seq"""
 # Only where credits are moved or lacking: other commits stay as they are.
 _COMMIT_METERED = _COMMIT.replace("\n)\nSELECT status, head_seq", "\n" + _CHARGES.strip()).replace(
     "wake_at = %(wake_at)s::timestamptz,",
-    "wake_at = %(wake_at)s::timestamptz, needs_credits = %(needs_credits)s::bigint,",
+    "wake_at = %(wake_at)s::timestamptz, "
+    "needs_credits = %(needs_credits)s::bigint, spent = spent + %(charged)s::bigint,",
 )
 
 # Before the commit that names them. When that never comes, what was stored goes with the run.

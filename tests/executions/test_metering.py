@@ -25,6 +25,7 @@ from executions.engine.engine import Engine
 from executions.explain import why
 from executions.kinds import Status
 from executions.models import GraphExecution, NodeExecution, Schedule
+from executions.reading import run_meta
 from executions.schedules import fire_due
 from graphs.blocks.registry import BLOCKS
 from graphs.services import delete_graph
@@ -96,7 +97,7 @@ def test_each_node_with_a_price_is_charged_once_with_what_it_did(owner: User, ru
 
     assert outputs(done) == {"out": [1]}
     assert charges(done) == [("ProbeRead", 2.0), ("ProbePure", 0.5), ("ProbeRead", 2.0)]
-    assert balance(owner) == 5.5
+    assert (balance(owner), run_meta(done)["stats"]["cost"]) == (5.5, 5)
     hold = Hold.objects.get(run_id=done.pk)
     assert (hold.amount, hold.spent / CREDIT, hold.released_at is not None) == (0, 4.5, True)
     first = Transfer.objects.filter(run_id=done.pk).order_by("id")[0]
