@@ -40,6 +40,16 @@ def publish(made_by: str, change: str) -> PriceList:
     return made
 
 
+def set_price(block: str, price: Entry | None, *, made_by: str) -> PriceList:
+    """Let `price` be all that a block, or `provider:<name>`, costs, or take its prices off the list; publish that."""
+    with transaction.atomic():
+        PriceEntry.objects.filter(block=block).delete()
+        if price is None:
+            return publish(made_by, f"deleted: {block}")
+        entry = PriceEntry.objects.create(block=block, amount=price.amount, per=price.per, match=price.match)
+        return publish(made_by, f"set: {entry}")
+
+
 def newest() -> int:
     """The version that runs start with now; a change elsewhere is seen within a second."""
     global _newest

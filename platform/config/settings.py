@@ -379,6 +379,8 @@ LOGGING = {
     "loggers": {
         # At INFO it writes every URL that is fetched, and a URL may hold a secret.
         "httpx2": {"level": "WARNING"},
+        # At INFO it writes two lines for each request.
+        "stripe": {"level": "WARNING"},
         # Two lines for each doorbell.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},

@@ -2,22 +2,32 @@
 
 import os
 import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.journeys.test_up import ROOT, Up, home
+from tests.fake_stripe import FakeStripe
+from tests.fake_stripe.server import API_KEY, SECRET
+from tests.journeys.test_up import ROOT, Up, a_free_port, home
 
 __all__ = ["home"]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_the_tour_of_the_docs_comes_to_its_end(home: Path) -> None:
-    with Up(home) as up:
-        login = up.says(r"log in +(\S+) / (\S+)")
-        command = [ROOT / "docs" / "tour.sh", login[1], login[2], f"http://127.0.0.1:{up.port}"]
-        environment = {**os.environ, "no_proxy": "127.0.0.1"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=180)
+    port = a_free_port()
+    with FakeStripe.running() as stripe:
+        stripe.webhook = f"http://127.0.0.1:{port}/api/credits/stripe_webhook"
+        variables = {
+            "TASKLOOM_CREDITS": "paid",
+            "STRIPE_API_KEY": API_KEY,
+            "STRIPE_WEBHOOK_SECRET": SECRET,
+            "STRIPE_API_BASE": stripe.origin,
+        }
+        with Up(home, port=port, variables=variables) as up:
+            done = take_the_tour(up, variables)
 
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
@@ -25,7 +35,28 @@ def test_the_tour_of_the_docs_comes_to_its_end(home: Path) -> None:
     assert '{"graph_name":"Tour","status":"COMPLETED","outputs":{"shout":["WORLD!"]}}' in lines
     assert '[{"shout":"WORLD!"}]' in lines
     assert '{"status":"COMPLETED","inputs":{"who":"everybody"}}' in lines
+    assert '{"estimated_from":"limits","p50":40,"worst":200}' in lines
+    assert '{"status":"FAILED","error_code":"budget_exceeded"}' in lines
+    assert '{"credits":10}' in lines
+    assert '{"status":"COMPLETED","outputs":{"shout":["THE SECOND!"]}}' in lines
+    assert '{"transaction_type":"TOP_UP","amount":500,"running_balance":510}' in lines
+    assert "0 mismatches" in lines
     assert "With it the answer is: The API key is revoked." in lines
     assert lines[lines.index("Meanwhile, run it by hand and watch.") + 1].endswith("  run  QUEUED")
     assert "With the link it is: This link leads nowhere: the run is not shared, or no longer by this link." in lines
     assert done.stderr == ""
+
+
+def take_the_tour(up: Up, variables: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run the script beside a platform with these settings."""
+    login = up.says(r"log in +(\S+) / (\S+)")
+    command = [ROOT / "docs" / "tour.sh", login[1], login[2], f"http://127.0.0.1:{up.port}"]
+    environment = {
+        **os.environ,
+        **variables,
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "TASKLOOM_HOME": str(up.home),
+        "MANAGE": f"{sys.executable} {ROOT / 'manage.py'}",
+        "no_proxy": "127.0.0.1",
+    }
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)

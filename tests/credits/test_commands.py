@@ -1,0 +1,100 @@
+"""What whoever runs the platform does about credits on the command line."""
+
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from pytest_django import Settings
+
+from accounts.models import User
+from credits.balances import balance_of
+from credits.kinds import CREDIT
+from credits.models import PriceEntry, PriceList, Transfer
+from tests.drawing import block_id
+
+
+def said(*command: str) -> str:
+    """What a command prints."""
+    call_command(*command, stdout=(out := StringIO()))
+    return out.getvalue().strip()
+
+
+@pytest.mark.usefixtures("paid")
+def test_credits_are_given_with_a_reason(user: User) -> None:
+    assert said("give_credits", user.email, "50", "--reason", "Welcome") == f"{user.email} has 50 credits now"
+    assert said("give_credits", user.email.upper(), "7", "--reason", "Again") == f"{user.email} has 57 credits now"
+    assert balance_of(user.pk) == 57 * CREDIT
+    assert list(Transfer.objects.order_by("pk").values_list("kind", "reason")) == [
+        ("GRANT", "Welcome"),
+        ("GRANT", "Again"),
+    ]
+
+
+@pytest.mark.usefixtures("paid")
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (("nobody@example.com", "5", "--reason", "x"), "Nobody has the email nobody@example.com"),
+        (("", "-5", "--reason", "x"), "An amount is above 0; -5000000 is not"),
+        (("", "0", "--reason", "x"), "An amount is above 0; 0 is not"),
+        (("", "5", "--reason", "  "), "Say what the credits are for: --reason"),
+        (("", "5"), "Error: the following arguments are required: --reason"),
+        (("", "5.5", "--reason", "x"), "Error: argument credits: invalid int value: '5.5'"),
+    ],
+)
+def test_what_cannot_be_given_is_refused_and_nothing_moves(user: User, given: tuple[str, ...], why: str) -> None:
+    email, amount, *rest = given
+    with pytest.raises(CommandError) as refused:
+        call_command("give_credits", *rest, "--", email or user.email, amount)
+    assert str(refused.value) == why
+    assert not Transfer.objects.exists()
+
+
+def test_no_credits_are_given_where_there_are_none(user: User, settings: Settings) -> None:
+    settings.CREDITS = "disabled"
+    with pytest.raises(CommandError, match="Set TASKLOOM_CREDITS to monthly or paid"):
+        call_command("give_credits", user.email, "5", "--reason", "x")
+    assert not Transfer.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_price_replaces_those_of_a_block_and_makes_a_new_version() -> None:
+    block = block_id("StoreValue")
+    said("set_price", "StoreValueBlock", "2")
+    said("set_price", block, "0.5", "--per", "second")
+    said("set_price", "provider:openai", "1")
+    assert list(PriceEntry.objects.order_by("amount").values_list("block", "amount", "per")) == [
+        (block, 500_000, "second"),
+        ("provider:openai", 1_000_000, "run"),
+    ]
+    said("set_price", "StoreValueBlock")
+    assert list(PriceEntry.objects.values_list("block", flat=True)) == ["provider:openai"]
+    assert [sorted(prices) for prices in PriceList.objects.order_by("pk").values_list("prices", flat=True)] == [
+        [block],
+        [block],
+        sorted([block, "provider:openai"]),
+        ["provider:openai"],
+    ]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (("Nonsense", "2"), "There is no block 'Nonsense'; `manage.py list_blocks` names them all"),
+        (("StoreValueBlock", "much"), "Error: argument credits: 'much' is no number of credits"),
+        (
+            ("StoreValueBlock", "0.0000001"),
+            "Error: argument credits: a price is 0 to 2147483647 credits in steps of a millionth, not 0.0000001",
+        ),
+        (
+            ("StoreValueBlock", "NaN"),
+            "Error: argument credits: a price is 0 to 2147483647 credits in steps of a millionth, not NaN",
+        ),
+    ],
+)
+def test_what_is_no_price_is_refused_and_nothing_changes(given: tuple[str, ...], why: str) -> None:
+    with pytest.raises(CommandError) as refused:
+        call_command("set_price", *given)
+    assert str(refused.value) == why
+    assert not PriceList.objects.exists()
