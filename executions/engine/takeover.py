@@ -109,8 +109,8 @@ def take_over_for_retry(plan: Plan, remains: Remains) -> Takeover:
     errors = {(past.id, past.output_count - 1) for past in failed}
     dropped, void = arrivals.followers_of(errors)
     kept = [past for past in remains.activations if past.id not in dropped]
-    returned = arrivals.consumed_only_by(dropped)
-    tokens = [*returned, *remains.tokens]
+    # What a static link left behind still waits, whoever consumed it.
+    tokens = dict.fromkeys([*arrivals.consumed_only_by(dropped), *remains.tokens])
     return Takeover(
         [_taken(past, remains, reopen_failed=True) for past in kept],
         [token for token in tokens if (token.source_id, token.ordinal) not in void],
