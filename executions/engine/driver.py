@@ -8,28 +8,29 @@ database or a lost lease, makes the driver drop everything: the rows say where a
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel
 
-from core.errors import DomainError
 from executions.engine.answers import Question
 from executions.engine.beside import Beside
-from executions.engine.emissions import explain, stream_of, suspension_of
+from executions.engine.emissions import explain
 from executions.engine.history import restore
+from executions.engine.in_place import InPlace
 from executions.engine.journal import Journal
 from executions.engine.mailbox import Broken, Called, Emitted, Ended, Held, Mailbox, Poked
 from executions.engine.meter import Meter
+from executions.engine.payer import Payer
 from executions.engine.plan import Plan
 from executions.engine.rehearsal import is_rehearsed, rehearse
 from executions.engine.rows import Claim, Committed
 from executions.engine.state import Activation, RunState
 from executions.engine.store import Store
 from executions.engine.surroundings import Surroundings
-from executions.engine.waits import Wait, Waits, is_unfunded, outputs_before
+from executions.engine.waits import Wait, Waits, outputs_before
 from executions.errors import OverLimit
 from executions.kinds import PARKED, EventKind, NodeStatus, Status
 from graphs.blocks.base import AskForReview, BlockError, CallGraph, Context, Effect, Sleep, Suspension, TryLater
@@ -42,11 +43,8 @@ MAX_BACKLOG = 256
 BYTES_PER_PLACE = 256 * 1024
 MAX_CLAIMS = 5
 PARK_AFTER = 1.0
-# How often a run that does something else looks whether its user has topped up.
-CREDITS_DELAY = 5.0
 # Of many blocks that run apart another may end soon, and to park and be claimed again costs more than to wait for it.
 LINGER = 0.25
-_END = object()
 LOST = "The worker was lost while this ran"
 UNKNOWN_OUTCOME = "{}: whether it took effect is unknown, so it was not repeated"
 
@@ -71,13 +69,11 @@ class Driver:
         self._cancelled = claim.cancelled
         self._drain_until: float | None = None
         self._flushed_at = self._loop.time()
-        self._in_place: list[tuple[Activation, Iterator[Any]]] = []
+        self._in_place = InPlace(self._journal)
         self._queued: deque[Activation] = deque()
         self._admitted: list[tuple[Activation, BaseModel]] = []
         self._waits = Waits()
-        self._unfunded: list[Activation] = []
-        self._asked_for_credits_at = -math.inf
-        self._is_over_budget = False
+        self._payer = Payer(claim, self._journal, self._waits, surroundings.purse)
         self._beside = Beside(claim, self._waits, self._mailbox, surroundings)
         self._skipped = frozenset(map(UUID, claim.nodes_to_skip))
         self._lingers_until = 0.0
@@ -143,7 +139,7 @@ class Driver:
                 await self._flush()
             await self._listen()
             return False
-        if self._is_over_budget:
+        if self._payer.is_over_budget:
             raise OverLimit("budget_exceeded", "What the run would do next costs more than is left of its max_credits")
         if self._waits:
             return await self._park()
@@ -162,10 +158,7 @@ class Driver:
         activations = await self._recall()
         if any(activation.status is NodeStatus.REVIEW for activation in activations):
             self._journal.tell_run(EventKind.RUN_RESUMED)
-        if self._journal.meter is not None:
-            for activation in activations:
-                if not is_unfunded(activation):
-                    self._journal.meter.restore(activation)
+        self._payer.restore(activations)
         self._waits.learn(await self._surroundings.answers(self._waits.unanswered(activations)))
         for activation in activations:
             if activation.status is NodeStatus.RUNNING:
@@ -199,7 +192,8 @@ class Driver:
         """Run what can run without waiting. What is not committed yet afterwards goes with the commit that follows."""
         while True:
             if self._in_place and self._backlog < MAX_BACKLOG:
-                self._advance()
+                if suspended := self._in_place.advance(self._may_go_on):
+                    self._suspend(*suspended)
             elif self._state.ready:
                 self._dispatch(self._state.ready.popleft())
             elif self._is_ending or not (self._admit() or await self._fund()):
@@ -219,6 +213,10 @@ class Driver:
     @property
     def _backlog(self) -> int:
         return len(self._state.ready) + len(self._queued) + self._state.ready_bytes // BYTES_PER_PLACE
+
+    def _may_go_on(self) -> bool:
+        """Whether a block in place may give more before something else is done."""
+        return self._backlog < MAX_BACKLOG and not self._is_commit_due()
 
     def _is_commit_due(self) -> bool:
         return self._journal.is_full or self._loop.time() - self._flushed_at > MAX_DELAY
@@ -243,15 +241,8 @@ class Driver:
     def _run_in_place(self, activation: Activation, run: Callable[[BaseModel], Any]) -> None:
         self._journal.begin(activation)
         block_input = self._journal.prepare(activation, self._waits.permission_of(activation))
-        if block_input is None or not self._is_funded(activation):
-            return
-        try:
-            emissions = stream_of(activation.node.block, run(block_input))
-        # A block is foreign code: whatever it raises, even to end the process, is its node's failure.
-        except BaseException as error:
-            self._journal.fail(activation, error)
-        else:
-            self._in_place.append((activation, cast(Iterator[Any], emissions)))
+        if block_input is not None and self._payer.admits(activation):
+            self._in_place.begin(activation, block_input, run)
 
     def _must_ask_first(self, activation: Activation) -> bool:
         asks = self.claim.sensitive_action_safe_mode and not self.claim.is_dry_run
@@ -264,110 +255,25 @@ class Driver:
             question = AskForReview(activation.input_data, f"May {activation.node.block.name} run with this input?")
             self._begin_to_ask(activation, question, gate=True)
 
-    def _advance(self) -> None:
-        """Let the last block that runs in place go on, until it ends or what it gave is enough for now."""
-        activation, emissions = self._in_place[-1]
-        began = self._loop.time()
-        while self._backlog < MAX_BACKLOG and not self._is_commit_due():
-            try:
-                emission = next(emissions, _END)
-                suspension = suspension_of(emission)
-            # A block is foreign code: whatever it raises, even to end the process, is its node's failure.
-            except BaseException as error:
-                self._in_place.pop()
-                self._journal.fail(activation, error)
-                return
-            if emission is _END:
-                self._in_place.pop()
-                activation.seconds += self._loop.time() - began
-                self._journal.complete(activation)
-                return
-            if suspension is not None:
-                self._in_place.pop()
-                self._suspend(activation, suspension)
-                return
-            if not self._accept(activation, emission):
-                self._in_place.pop()
-                return
-        activation.seconds += self._loop.time() - began
-
-    def _accept(self, activation: Activation, emission: Any) -> bool:
-        """Take what a block yielded; whether the block may go on."""
-        try:
-            self._journal.accept(activation, emission)
-        except OverLimit:
-            raise
-        except (BlockError, DomainError) as error:
-            self._journal.fail(activation, error)
-            return False
-        return True
-
     def _admit(self) -> bool:
         """Record the intents of as many queued activations as may run now; whether something became ready by it."""
         while self._queued and self._beside.has_room(len(self._admitted)):
             activation = self._queued.popleft()
             self._journal.begin(activation)
             block_input = self._journal.prepare(activation, self._waits.permission_of(activation))
-            if block_input is not None and self._is_funded(activation):
+            if block_input is not None and self._payer.admits(activation):
                 self._journal.tell(activation)
                 self._admitted.append((activation, block_input))
         return bool(self._state.ready)
 
-    # Paying for it
-
-    def _is_funded(self, activation: Activation) -> bool:
-        """Whether the run has set aside what the activation costs; if not, it is asked for when all else has begun."""
-        meter = self._journal.meter
-        if meter is None or meter.promise(activation, self._journal.begun):
-            return True
-        self._unfunded.append(activation)
-        return False
-
     async def _fund(self) -> bool:
-        """Set aside what activations need that were held back, and what others wait for; whether there was a need.
-
-        Those for which there is not enough wait, unless the run's budget does not allow them.
-        """
-        if not self._unfunded and self._credits_are_due() > 0:
+        """Let activations go on for which there are credits now; whether any needed some."""
+        if not self._payer.is_due:
             return False
-        unfunded, self._unfunded = self._unfunded, []
-        waiting = self._waits.unfunded()
-        is_capped = await self._reserve([*waiting, *unfunded])
-        for activation in waiting:
-            if self._promise(activation):
-                self._waits.fund(activation)
-            elif is_capped:
-                self._is_over_budget = True
-        for activation in unfunded:
-            if self._promise(activation):
-                self._dispatch(activation)
-            else:
-                self._is_over_budget |= is_capped
-                self._wait_for_credits(activation)
+        for activation in await self._payer.pay():
+            self._dispatch(activation)
         self._resume_ready()
         return True
-
-    async def _reserve(self, activations: Sequence[Activation]) -> bool:
-        """Set aside what these need, or less; whether the run's budget does not allow more."""
-        meter = self._journal.meter
-        if meter is None:
-            return False
-        if not meter.is_open:
-            await self._surroundings.purse.open(self.claim)
-            meter.opened()
-        self._asked_for_credits_at = self._loop.time()
-        need = meter.need(activations, self._journal.begun)
-        granted = await self._surroundings.purse.reserve(self.claim, need, meter.ahead)
-        meter.receive(granted.amount)
-        return granted.is_capped
-
-    def _wait_for_credits(self, activation: Activation) -> None:
-        need = cast(Meter, self._journal.meter).need([activation], self._journal.begun)
-        self._wait(activation, {"credits": need, "outputs": outputs_before(activation)})
-
-    def _promise(self, activation: Activation) -> bool:
-        meter = self._journal.meter
-        return meter is None or meter.promise(activation, self._journal.begun)
 
     # What blocks that run beside the driver give
 
@@ -385,7 +291,7 @@ class Driver:
                 case Emitted(activation, emission, attempt):
                     emissions += message.weight
                     is_current = not activation.is_closed and attempt == activation.attempt
-                    if is_current and not self._accept(activation, emission):
+                    if is_current and not self._journal.accept(activation, emission):
                         self._beside.cancel(activation)
                 case Called() | Ended():
                     await self._settle(message)
@@ -399,17 +305,13 @@ class Driver:
             limits.append(self._lingers_until - self._loop.time())
         if len(self._journal):
             limits.append(STREAM_DELAY)
-        limits.append(self._credits_are_due())
+        limits.append(self._payer.seconds_left())
         if self._drain_until is not None:
             limits.append(self._drain_until - self._loop.time())
         if self.claim.deadline_at is not None:
             limits.append((self.claim.deadline_at - self._now()).total_seconds())
         soonest = min(limits)
         return None if soonest == math.inf else max(0.0, soonest)
-
-    def _credits_are_due(self) -> float:
-        """In how many seconds to look again whether there are credits that are waited for."""
-        return self._asked_for_credits_at + CREDITS_DELAY - self._loop.time() if self._waits.unfunded() else math.inf
 
     async def _settle(self, message: Ended | Called) -> None:
         activation = message.activation
@@ -519,8 +421,7 @@ class Driver:
         if self.claim.deadline_at is not None:
             alarms.append(self.claim.deadline_at)
         self._journal.batch.park(self._waits.parked_as(), min(alarms, default=None))
-        unfunded = self._waits.unfunded()
-        self._journal.batch.needs_credits = min((each.waits[-1]["credits"] for each in unfunded), default=None)
+        self._journal.batch.needs_credits = self._payer.least_needed()
         committed = await self._flush()
         if committed.status in PARKED:
             return True
@@ -540,7 +441,7 @@ class Driver:
         await self._beside.abandon()
         self._admitted.clear()
         self._in_place.clear()
-        self._unfunded.clear()
+        self._payer.clear()
         self._journal.terminate_open()
         self._journal.batch.end(status, error_code, error)
         await self._flush()
@@ -549,15 +450,8 @@ class Driver:
 
     async def _flush(self) -> Committed:
         """Commit everything decided so far, then start the blocks whose intents it recorded."""
-        for activation, _ in self._in_place:
-            if not activation.stored:
-                self._journal.tell(activation)
-        if self._unfunded:
-            # What has begun is written down, and what was not run must not look as if it had.
-            unfunded, self._unfunded = self._unfunded, []
-            for activation in unfunded:
-                self._wait_for_credits(activation)
-            self._asked_for_credits_at = -math.inf
+        self._in_place.tell()
+        self._payer.put_off()
         committed, batch = await self._journal.commit(self._wakes_answered)
         self._flushed_at = self._loop.time()
         self._surroundings.announce(self.claim, committed, batch)

@@ -108,32 +108,19 @@ class Journal:
         activation.status = NodeStatus.COMPLETED
         self._close(activation)
 
-    def accept(self, activation: Activation, emission: Any) -> None:
-        """Record what a block yielded; raises `BlockError` or `DomainError` when it cannot be taken.
+    def accept(self, activation: Activation, emission: Any) -> bool:
+        """Record what a block yielded; false when it cannot be taken: then the activation has failed.
 
         Raises `OverLimit` beyond the budget of outputs.
         """
-        if isinstance(emission, Used):
-            activation.used_tokens += max(0, emission.tokens)
-            return
         try:
-            pin, value = pair(emission)
-            check_output(activation.node.block, pin, value)
-            stored = None if activation.skip else store(value)
-        except (BlockError, DomainError):
+            self._take(activation, emission)
+        except OverLimit:
             raise
-        # The objects that a block yields are foreign code as well.
-        except BaseException as error:
-            raise BlockError(f"What it gave cannot be used: {explain(error)}") from error
-        if stored is None:
-            activation.skip -= 1
-            if self.meter is not None:
-                activation.given_bytes += len(store(value).encoded)
-            return
-        if self._given >= self._claim.output_budget:
-            message = f"The run gave {self._given} outputs, its budget; the last from {activation.node.block.name}"
-            raise OverLimit("output_budget_exceeded", f"{message} {activation.node.id}")
-        self._give(activation, pin, stored)
+        except (BlockError, DomainError) as error:
+            self.fail(activation, error)
+            return False
+        return True
 
     def complete(self, activation: Activation) -> None:
         """The activation has ended well."""
@@ -208,6 +195,30 @@ class Journal:
                 self._keep(stored.blobs)
             self.batch.size += len(stored.encoded)
         return activation.input_data
+
+    def _take(self, activation: Activation, emission: Any) -> None:
+        """Record what a block yielded; raises `BlockError` or `DomainError` when it cannot be taken."""
+        if isinstance(emission, Used):
+            activation.used_tokens += max(0, emission.tokens)
+            return
+        try:
+            pin, value = pair(emission)
+            check_output(activation.node.block, pin, value)
+            stored = None if activation.skip else store(value)
+        except (BlockError, DomainError):
+            raise
+        # The objects that a block yields are foreign code as well.
+        except BaseException as error:
+            raise BlockError(f"What it gave cannot be used: {explain(error)}") from error
+        if stored is None:
+            activation.skip -= 1
+            if self.meter is not None:
+                activation.given_bytes += len(store(value).encoded)
+            return
+        if self._given >= self._claim.output_budget:
+            message = f"The run gave {self._given} outputs, its budget; the last from {activation.node.block.name}"
+            raise OverLimit("output_budget_exceeded", f"{message} {activation.node.id}")
+        self._give(activation, pin, stored)
 
     def _give(self, activation: Activation, pin: str, stored: Stored) -> None:
         output = Output(activation.output_count, pin, stored)
