@@ -36,6 +36,6 @@ def test_an_unknown_group_is_refused_with_the_names_of_those_there_are():
 
     assert refused.returncode == 2
     assert (
-        "--only knows W1, W2, W3, W4, W5a, W5b, effects, io, requests, sockets, memory, growth, stream, not W9"
+        "--only knows W1, W2, W3, W4, W5a, W5b, effects, io, requests, sockets, memory, growth, stream, credits, not W9"
         in refused.stderr
     )

@@ -117,12 +117,12 @@ def a_value_waited(owner: User, stage: Stage, folder: Path) -> list[str]:
     graph = draw(
         owner,
         {
-            "early": ("StoreValue", {"input": "a"}),
+            "early": ("Calculator", {"operation": "Add", "a": 1, "b": 1}),
             "stuck": ("ProbeRead", {"hold": str(hold), "value": 7, "log": str(log)}),
             "join": ("CreateDictionary", {}),
             "out": output(),
         },
-        ["early.output -> join.values_#_a", "stuck.value -> join.values_#_b", "join.dictionary -> out.value"],
+        ["early.result -> join.values_#_a", "stuck.value -> join.values_#_b", "join.dictionary -> out.value"],
     )
     run = start(graph, owner)
     stage.engine().ring([run.pk])
@@ -131,7 +131,7 @@ def a_value_waited(owner: User, stage: Stage, folder: Path) -> list[str]:
     stage.engine().ring([run.pk])
     eventually(lambda: len(log.read_text().splitlines()) == 2)
     hold.unlink()
-    return seen(run, {"out": [{"a": "a", "b": 7}]})
+    return seen(run, {"out": [{"a": 2, "b": 7}]})
 
 
 def a_worker_falls_silent(owner: User, stage: Stage, folder: Path) -> list[str]:
