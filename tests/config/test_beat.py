@@ -1,9 +1,12 @@
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 from celery import current_app
 
 from config.beat import GuardedScheduler
+from tests.workers import ROOT, environment
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -38,3 +41,32 @@ def test_when_the_working_beat_ends_the_other_takes_over(schedulers: list[Guarde
 
     assert not is_standing_by(second)
     assert is_standing_by(first)
+
+
+_SWALLOWED = """
+import os, signal, sys
+import django
+
+django.setup()
+from celery import current_app
+from celery.signals import beat_init
+from config.beat import GuardedScheduler
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as Celery's beat does
+scheduler = GuardedScheduler(app=current_app, lazy=True)
+beat_init.send(sender=None)
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+except SystemExit:
+    print("swallowed", flush=True)
+scheduler.tick()
+print("goes on")
+"""
+
+
+def test_a_beat_whose_end_was_swallowed_ends_at_its_next_look():
+    command = [sys.executable, "-c", _SWALLOWED]
+
+    ended = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "swallowed\n", "")
