@@ -33,6 +33,7 @@ def main() -> None:
         _point_at(home)
         with Embedded(home, durable=True):
             _set_up(home)
+            _slow_down(options.commit)
             _measure(options)
 
 
@@ -41,6 +42,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="how often each workload is measured (default 5)")
     parser.add_argument("--only", default="", help=f"some of {','.join(EVERYTHING)}")
     parser.add_argument("--growth", action="store_true", help="also with a million runs in the tables (minutes)")
+    parser.add_argument("--commit", type=float, default=0.0, help="milliseconds that each commit takes longer (to 100)")
     parser.add_argument("--all", action="store_true", help="everything there is")
     parser.add_argument("--json", type=Path, help="a file to keep the figures in")
     parser.add_argument("--markdown", type=Path, help="a file to write the tables to, as the docs show them")
@@ -83,6 +85,16 @@ def _set_up(home: Path) -> None:
     prepare.migrate()
 
 
+def _slow_down(milliseconds: float) -> None:
+    """Let each commit wait before it is written to the disk, as on a machine whose disk is slower."""
+    import psycopg
+
+    with psycopg.connect(os.environ["BENCH_DATABASE_URL"], autocommit=True) as connection:
+        connection.execute(f"ALTER SYSTEM SET commit_delay = {round(milliseconds * 1000)}")
+        connection.execute("ALTER SYSTEM SET commit_siblings = 0")
+        connection.execute("SELECT pg_reload_conf()")
+
+
 def _measure(options: argparse.Namespace) -> None:
     from tests.bench import credits as paying
     from tests.bench import effects, growth, memory, requests, sockets, speed
@@ -99,7 +111,8 @@ def _measure(options: argparse.Namespace) -> None:
         ({GROWTH}, lambda: growth.measure()),
     ]
     console = Console(width=WIDTH)
-    console.print(f"{os.cpu_count()} processors, Postgres durable, medians with the least and the most\n")
+    console.print(f"{os.cpu_count()} processors, Postgres durable, medians with the least and the most")
+    console.print(f"Each commit takes {options.commit:g} ms longer\n" if options.commit else "")
     sections: list[Section] = []
     for members, measure in groups:
         if members & codes:
