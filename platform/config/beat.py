@@ -1,15 +1,13 @@
 """The scheduler of the system's own jobs: however many beats are started, one works and the others stand by."""
 
 import logging
+import os
 import signal
 import threading
-from collections.abc import Callable
-from functools import partial
 from types import FrameType
 from typing import Any
 
 import psycopg
-from celery.signals import beat_init
 from django.conf import settings
 from django_celery_beat.schedulers import DatabaseScheduler
 
@@ -18,24 +16,8 @@ log = logging.getLogger(__name__)
 # The number of the advisory lock: any, as long as nothing else in this database uses it.
 _LOCK = 0x7A5C_BEA7
 _STANDBY_SECONDS = 5.0
-_asked_to_stop = threading.Event()
-
-
-@beat_init.connect
-def hear_signals_out(**_: Any) -> None:
-    """Let `tick` end this process when it was told to stop and something swallowed that.
-
-    Celery's handlers raise `SystemExit`, which the error of a rollback takes the place of when Postgres ends as well.
-    """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        handler = signal.getsignal(number)
-        if callable(handler):
-            signal.signal(number, partial(_note, handler))
-
-
-def _note(handler: Callable[[int, FrameType | None], Any], number: int, frame: FrameType | None) -> None:
-    _asked_to_stop.set()
-    handler(number, frame)
+# How long an end in order may take.
+_GRACE_SECONDS = 10.0
 
 
 class GuardedScheduler(DatabaseScheduler):  # type: ignore[misc]  # ships no types
@@ -43,12 +25,11 @@ class GuardedScheduler(DatabaseScheduler):  # type: ignore[misc]  # ships no typ
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._guard: psycopg.Connection[Any] | None = None
+        _see_to_the_end()
         super().__init__(*args, **kwargs)
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
-        """Send what is due and return the seconds until the next look; raises `SystemExit` when told to stop."""
-        if _asked_to_stop.is_set():
-            raise SystemExit
+        """Send what is due and return the seconds until the next look."""
         if not self._is_ours():
             return _STANDBY_SECONDS
         return float(super().tick(*args, **kwargs))
@@ -77,3 +58,19 @@ class GuardedScheduler(DatabaseScheduler):  # type: ignore[misc]  # ships no typ
         log.info("This beat has the lock and works")
         self._guard = guard
         return True
+
+
+def _see_to_the_end() -> None:
+    """Take over from Celery's handlers, where it has set any: in theirs the scheduler may be made a second time."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _end)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """End in order, or else after a while: where Postgres ends as well, a rollback's error may swallow `SystemExit`."""
+    lastly = threading.Timer(_GRACE_SECONDS, os._exit, (0,))
+    lastly.daemon = True
+    lastly.start()
+    raise SystemExit
