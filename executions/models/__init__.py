@@ -1,5 +1,6 @@
 """The rows of this app, and the questions about them."""
 
+from executions.models.questions import NodeTask, Review
 from executions.models.runs import (
     Blob,
     BlobUse,
@@ -8,8 +9,6 @@ from executions.models.runs import (
     GraphExecutionQuerySet,
     NodeExecution,
     NodeOutput,
-    NodeTask,
-    Review,
     Token,
 )
 from executions.models.schedules import Fire, Schedule
