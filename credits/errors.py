@@ -17,6 +17,13 @@ class InsufficientCredits(DomainError):
         super().__init__(text, balance_microcredits=balance, needed_microcredits=needed)
 
 
+class KeyBudgetUsedUp(DomainError):
+    """Nothing is left of the `max_credits` of this API key: its runs have used them, or set them aside."""
+
+    status: ClassVar[int] = 402
+    hint = "PUT /api/api-keys/{key_id}/budget sets another max_credits; another key has its own."
+
+
 class AmountInvalid(Invalid):
     """An amount is a whole number of micro-credits above 0."""
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import connection
 
 from core.sql import fetch_prepared
+from credits.errors import KeyBudgetUsedUp
 
 # How long a hold that nobody uses keeps credits from other uses.
 HOURS = 48
@@ -35,10 +36,21 @@ FROM granted
 RETURNING run_id
 """
 
-# What is left goes back to the balance; a run that others belong to takes what they may still take with it.
+# Nothing is set aside ahead, so that no run keeps from others of the key what it may never need. One that is likely to
+# cost something does not begin when nothing is left.
+_PLACE_FOR_KEY = """
+INSERT INTO credits_hold (run_id, root_id, user_id, cap, key_id, expires_at)
+SELECT w.run_id, w.run_id, %(user)s, w.cap, k.id, clock_timestamp() + make_interval(hours => %(hours)s)
+FROM unnest(%(runs)s::uuid[], %(caps)s::bigint[], %(costly)s::boolean[]) AS w(run_id, cap, is_costly), accounts_apikey k
+WHERE k.id = %(key)s
+    AND (NOT w.is_costly OR k.max_credits IS NULL OR k.credits_taken < k.max_credits * 1000000)
+RETURNING run_id
+"""
+
+# What is left goes back to the balance and the key; a run that others belong to takes what they may still take with it.
 _RELEASE = """
 WITH held AS MATERIALIZED (
-    SELECT run_id, root_id, user_id, amount, pool FROM credits_hold
+    SELECT run_id, root_id, user_id, key_id, amount, pool FROM credits_hold
     WHERE run_id = %(run)s AND released_at IS NULL FOR UPDATE
 ), emptied AS (
     UPDATE credits_hold h SET
@@ -47,16 +59,19 @@ WITH held AS MATERIALIZED (
         taken = h.taken - CASE WHEN h.run_id = held.root_id THEN held.amount ELSE 0 END,
         released_at = CASE WHEN h.run_id = held.run_id THEN clock_timestamp() ELSE h.released_at END
     FROM held WHERE h.run_id = held.run_id OR h.run_id = held.root_id
+), account AS (
+    UPDATE credits_account a SET
+        balance = a.balance + held.amount + held.pool, floor = LEAST(0, a.balance + held.amount + held.pool)
+    FROM held WHERE a.user_id = held.user_id AND held.amount + held.pool > 0
+    RETURNING a.user_id
 )
-UPDATE credits_account a SET
-    balance = a.balance + held.amount + held.pool, floor = LEAST(0, a.balance + held.amount + held.pool)
-FROM held WHERE a.user_id = held.user_id AND held.amount + held.pool > 0
-RETURNING a.user_id
+UPDATE accounts_apikey k SET credits_taken = k.credits_taken - (held.amount + held.pool)
+FROM held WHERE k.id = held.key_id AND held.amount + held.pool > 0 AND (SELECT count(*) FROM account) >= 0
 """
 
 _EXPIRE = """
 WITH held AS MATERIALIZED (
-    SELECT run_id, root_id, user_id, amount, pool FROM credits_hold
+    SELECT run_id, root_id, user_id, key_id, amount, pool FROM credits_hold
     WHERE released_at IS NULL AND expires_at < clock_timestamp() AND amount + pool > 0
     ORDER BY run_id LIMIT 1000 FOR UPDATE SKIP LOCKED
 ), emptied AS (
@@ -65,10 +80,16 @@ WITH held AS MATERIALIZED (
     FROM held WHERE h.run_id = held.run_id
 ), owed AS (
     SELECT user_id, sum(amount + pool)::bigint AS amount FROM held GROUP BY user_id
+), account AS (
+    UPDATE credits_account a SET balance = a.balance + owed.amount, floor = LEAST(0, a.balance + owed.amount)
+    FROM owed WHERE a.user_id = owed.user_id
+    RETURNING a.user_id
+), budget AS (
+    UPDATE accounts_apikey k SET credits_taken = k.credits_taken - unused.amount
+    FROM (SELECT key_id, sum(amount + pool)::bigint AS amount FROM held GROUP BY key_id) AS unused
+    WHERE k.id = unused.key_id AND (SELECT count(*) FROM account) >= 0
 )
-UPDATE credits_account a SET balance = a.balance + owed.amount, floor = LEAST(0, a.balance + owed.amount)
-FROM owed WHERE a.user_id = owed.user_id
-RETURNING a.user_id
+SELECT user_id FROM account
 """
 
 
@@ -76,17 +97,42 @@ RETURNING a.user_id
 class Wish:
     """What a run wants to set aside: micro-credits, and the most that it and all it calls may use.
 
-    `is_shared`: for whichever run of its family needs them first.
+    `is_shared`: for whichever run of its family needs them first. `key_id`: the API key with a budget that starts it.
     """
 
     run_id: UUID
     amount: int
     cap: int | None = None
     is_shared: bool = False
+    key_id: UUID | None = None
 
 
 def place(user_id: UUID, wishes: Sequence[Wish]) -> None:
-    """Set aside for runs that start what they want, or as much of it as there is, the first ones first."""
+    """Set aside for runs that start what they want, or as much of it as there is, the first ones first.
+
+    For those of an API key with a budget nothing is set aside yet; raises `KeyBudgetUsedUp` when nothing is left of it.
+    """
+    for key_id in {wish.key_id for wish in wishes if wish.key_id is not None}:
+        _place_for_key(user_id, key_id, [wish for wish in wishes if wish.key_id == key_id])
+    others = [wish for wish in wishes if wish.key_id is None]
+    if others:
+        _place(user_id, others)
+
+
+def _place_for_key(user_id: UUID, key_id: UUID, wishes: Sequence[Wish]) -> None:
+    arguments = {
+        "user": user_id,
+        "key": key_id,
+        "runs": [wish.run_id for wish in wishes],
+        "caps": [wish.cap for wish in wishes],
+        "costly": [wish.amount > 0 or wish.is_shared for wish in wishes],
+        "hours": HOURS,
+    }
+    if len(fetch_prepared(_PLACE_FOR_KEY, arguments)) < len(wishes):
+        raise KeyBudgetUsedUp(key_id=str(key_id))
+
+
+def _place(user_id: UUID, wishes: Sequence[Wish]) -> None:
     arguments = {
         "user": user_id,
         "runs": [wish.run_id for wish in wishes],

@@ -2,10 +2,10 @@
 
 from enum import StrEnum
 
-# Amounts are whole micro-credits; one credit is one US cent.
-CREDIT = 1_000_000
-# What the contract's clients can count: 32 bits of whole credits.
-MOST_CREDITS = 2**31 - 1
+from core import units
+
+CREDIT = units.CREDIT
+MOST_CREDITS = units.MOST_CREDITS
 MOST = MOST_CREDITS * CREDIT
 
 

@@ -78,6 +78,15 @@ WHERE r.spent <> t.used
 """
 
 
+# What is taken from the budget of an API key is what the runs that count there have used or hold.
+_BUDGETS = """
+SELECT k.id, k.credits_taken, COALESCE(h.taken, 0) FROM accounts_apikey k
+LEFT JOIN (SELECT key_id, sum(amount + pool + spent)::bigint AS taken FROM credits_hold
+    WHERE key_id IS NOT NULL GROUP BY key_id) h ON h.key_id = k.id
+WHERE k.credits_taken <> COALESCE(h.taken, 0) OR k.credits_taken > k.max_credits * 1000000
+"""
+
+
 @dataclass(slots=True)
 class Report:
     """How much was looked at, and every mismatch as a sentence. `payments` is None when Stripe was not asked."""
@@ -131,6 +140,8 @@ def _problems(report: Report, since: datetime) -> Iterator[str]:
         yield f"Run {run_id} has used {used}, its hold says {spent}"
     for run_id, spent, used in rows_of(_SPENT_BY_RUN, []):
         yield f"Run {run_id} has used {used}, its row says {spent}"
+    for key_id, taken, held in rows_of(_BUDGETS, []):
+        yield f"Of the budget of API key {key_id} {taken} is taken, or too much; its runs have used or hold {held}"
     for (key,) in rows_of(_WITHOUT_A_NODE, [since]):
         yield f"{key} was charged, and no such node is COMPLETED"
     for run_id, fees, nodes in rows_of(_FEES, [since]):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from uuid import UUID
 
 from credits import price_lists
@@ -27,14 +28,23 @@ def prices_for(user_id: UUID) -> int:
     return price_lists.newest()
 
 
-def wishes(graph_id: UUID, version: int, price_version: int, runs: Mapping[UUID, int | None]) -> list[Wish]:
-    """What to set aside for runs of a graph: what each is likely to use, at most its `max_credits`, its value here."""
+def wishes(
+    graph_id: UUID,
+    version: int,
+    price_version: int,
+    runs: Mapping[UUID, int | None],
+    keys: Mapping[UUID, UUID] = MappingProxyType({}),
+) -> list[Wish]:
+    """What to set aside for runs of a graph: what each is likely to use, at most its `max_credits`, its value here.
+
+    `keys` are the API keys with budgets that start some of them.
+    """
     likely, is_shared = _likely_price(graph_id, version, price_version)
     found = []
     for run_id, max_credits in runs.items():
         cap = None if max_credits is None else max_credits * CREDIT
-        if likely or cap is not None:
-            found.append(Wish(run_id, likely if cap is None else min(likely, cap), cap, is_shared))
+        if likely or cap is not None or run_id in keys:
+            found.append(Wish(run_id, likely if cap is None else min(likely, cap), cap, is_shared, keys.get(run_id)))
     return found
 
 

@@ -105,6 +105,7 @@ class RunRequest:
     output_budget: int | None = None
     max_credits: int | None = None
     api_key_id: UUID | None = None
+    key_has_budget: bool = False
     timeout_seconds: float | None = None
     dry_run: bool = False
 
@@ -124,6 +125,7 @@ def start_run(
     output_budget: int | None = None,
     max_credits: int | None = None,
     api_key_id: UUID | None = None,
+    key_has_budget: bool = False,
     timeout_seconds: float | None = None,
     dry_run: bool = False,
     ring: bool = True,
@@ -134,14 +136,14 @@ def start_run(
     `inputs` go to the input nodes by name, `nodes_input_masks` (node id → pin → value) win over everything else.
     The run ends as FAILED when it would begin more than `node_budget` activations or give more than `output_budget`
     outputs (`TASKLOOM_OUTPUTS_PER_RUN` unless given), or after `timeout_seconds`; or, where use is paid for, when it
-    and what it calls would use more than `max_credits`.
+    and what it calls would use more than `max_credits`, or than is left of the budget of an API key that has one.
     A dry run, and what it calls, has no effects and costs nothing: what does more than compute gives an example.
     With a `trigger_key` that started a run before, that run is returned and nothing is started, or `KeyReused` raised
     if a `request_hash` is given and that run had another. `ring=False` leaves telling a worker to the caller.
 
     Raises `GraphNotFound`, `NotRunnable` with the errors of each node and field, `NotStorable`, `TooDeep`,
-    `InsufficientCredits` where use is paid for and the user has nothing left, or `Conflict` when the parent run has
-    ended or is asked to.
+    `InsufficientCredits` where use is paid for and the user has nothing left, `KeyBudgetUsedUp` when nothing is left of
+    the key's budget, or `Conflict` when the parent run has ended or is asked to.
     """
     checks = _checks_for(user_id, graph_id, graph_version)
     parent = _parent(parent_id)
@@ -155,10 +157,11 @@ def start_run(
         output_budget=output_budget,
         max_credits=max_credits,
         api_key_id=api_key_id if parent is None else parent.api_key_id,
+        key_has_budget=key_has_budget,
         timeout_seconds=timeout_seconds,
         dry_run=dry_run or (parent is not None and parent.is_dry_run),
     )
-    return _insert(checks, parent, [_row_of(request, checks)], ring=ring)[0]
+    return _insert(checks, parent, [_row_of(request, checks)], [request], ring=ring)[0]
 
 
 def start_runs(
@@ -179,7 +182,7 @@ def start_runs(
     try:
         # A key that turns out to be another request's takes back what was inserted beside it.
         with transaction.atomic():
-            return _insert(checks, None, rows, ring=ring) if rows else []
+            return _insert(checks, None, rows, runs, ring=ring) if rows else []
     # The foreign key is looked at when the transaction ends.
     except IntegrityError:
         raise GraphNotFound(graph_id=str(graph_id)) from None
@@ -305,11 +308,16 @@ def _row_of(request: RunRequest, checks: RunChecks) -> dict[str, Any]:
 
 
 def _insert(
-    checks: RunChecks, parent: GraphExecution | None, rows: Sequence[dict[str, Any]], *, ring: bool
+    checks: RunChecks,
+    parent: GraphExecution | None,
+    rows: Sequence[dict[str, Any]],
+    requests: Sequence[RunRequest],
+    *,
+    ring: bool,
 ) -> list[GraphExecution]:
     """Insert runs and announce them; in place of one whose key has started a run before comes that run."""
     graph = checks.definition
-    runs = _insert_paid(checks, rows) if _is_paid(parent, rows) else _insert_rows(checks, parent, rows)
+    runs = _insert_paid(checks, rows, requests) if _is_paid(parent, rows) else _insert_rows(checks, parent, rows)
     if runs:
         news = events.turn_of(graph.owner_id, graph.id, dict.fromkeys(runs, 1))
         hint = events.hint(graph.owner_id, news)
@@ -329,12 +337,22 @@ def _is_paid(parent: GraphExecution | None, rows: Sequence[dict[str, Any]]) -> b
     return parent is None and funding.is_metered(is_dry_run=all(row["is_dry_run"] for row in rows))
 
 
-def _insert_paid(checks: RunChecks, rows: Sequence[dict[str, Any]]) -> dict[UUID, GraphExecution]:
-    """Insert runs with the prices of now, and set credits aside for them; raises `InsufficientCredits`."""
+def _insert_paid(
+    checks: RunChecks, rows: Sequence[dict[str, Any]], requests: Sequence[RunRequest]
+) -> dict[UUID, GraphExecution]:
+    """Insert runs with the prices of now, and set credits aside for them.
+
+    Raises `InsufficientCredits` and `KeyBudgetUsedUp`.
+    """
     graph = checks.definition
     price_version = funding.prices_for(graph.owner_id)
     caps = {row["id"]: row["max_credits"] for row in rows if not row["is_dry_run"]}
-    wishes = funding.wishes(graph.id, graph.version, price_version, caps)
+    budgeted = {
+        row["id"]: request.api_key_id
+        for row, request in zip(rows, requests, strict=True)
+        if request.key_has_budget and request.api_key_id is not None
+    }
+    wishes = funding.wishes(graph.id, graph.version, price_version, caps, budgeted)
     if not wishes:
         runs = _insert_rows(checks, None, rows, price_version)
     else:

@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from accounts.models import User
 from core.api import error_responses
+from core.whole_numbers import WholeNumberField
 from credits.models import RefundRequest, RefundStatus
 from credits.payments import auto, events, portal, refunds
 
@@ -25,18 +26,6 @@ _STATUS_OF = {
     RefundStatus.FAILED: "REJECTED",
 }
 _MOST = 2**53
-
-
-class WholeNumberField(serializers.IntegerField):
-    """A JSON number without a fraction: money is not guessed from texts."""
-
-    default_error_messages = {"not_a_number": "Input should be a whole number, not a text or a fraction."}
-
-    def to_internal_value(self, data: Any) -> int:
-        """The number itself."""
-        if not isinstance(data, int) or isinstance(data, bool):
-            self.fail("not_a_number")
-        return super().to_internal_value(data)
 
 
 class PurchaseSerializer(serializers.Serializer[Any]):

@@ -12,7 +12,8 @@ class Hold(models.Model):
 
     `amount` is what this run may still use, `spent` what it has used. The row of the first run of a family, whose
     `root_id` is its own, has in `pool` what any run of the family may still take for itself. The family uses at most
-    `cap`, unless that is null: `taken` is what its runs have used or hold.
+    `cap`, unless that is null: `taken` is what its runs have used or hold. `key_id` is the API key with a budget that
+    the family was started with: all that such holds have, and what they have spent, is taken from that budget.
 
     It is released once, when the run ends; one past `expires_at` is emptied and may be filled again.
     """
@@ -25,6 +26,7 @@ class Hold(models.Model):
     spent = models.BigIntegerField(db_default=0)
     taken = models.BigIntegerField(db_default=0)
     cap = models.BigIntegerField(null=True, blank=True)
+    key_id = models.UUIDField(null=True, blank=True)
     placed_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
     released_at = models.DateTimeField(null=True, blank=True)

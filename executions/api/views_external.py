@@ -80,12 +80,14 @@ class ExecuteView(ExternalView):
         body.is_valid(raise_exception=True)
         inputs = body.validated_data["node_input"]
         trigger = trigger_of(idempotency_key_of(request), "external-execute", graph_id, graph_version, inputs)
+        access = request.auth if isinstance(request.auth, Access) else None
         run = services.start_run(
             graph_id,
             graph_version,
             user_id=user_of(request).pk,
             inputs=inputs,
-            api_key_id=request.auth.key_id if isinstance(request.auth, Access) else None,
+            api_key_id=access.key_id if access else None,
+            key_has_budget=access is not None and access.has_budget,
             trigger_key=trigger.key,
             request_hash=trigger.request_hash,
         )

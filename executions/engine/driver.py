@@ -139,8 +139,8 @@ class Driver:
                 await self._flush()
             await self._listen()
             return False
-        if self._payer.is_over_budget:
-            raise OverLimit("budget_exceeded", "What the run would do next costs more than is left of its max_credits")
+        if budget := self._payer.over_budget:
+            raise OverLimit("budget_exceeded", f"What the run would do next costs more than is left of {budget}")
         if self._waits:
             return await self._park()
         await self._complete()
@@ -452,6 +452,7 @@ class Driver:
         """Commit everything decided so far, then start the blocks whose intents it recorded."""
         self._in_place.tell()
         self._payer.put_off()
+        await self._payer.collect()
         committed, batch = await self._journal.commit(self._wakes_answered)
         self._flushed_at = self._loop.time()
         self._surroundings.announce(self.claim, committed, batch)

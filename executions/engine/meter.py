@@ -6,8 +6,8 @@ hold, or else of the balance.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -21,12 +21,25 @@ _MODEL_LENGTH = 200
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What a run has used, in micro-credits, once for its key."""
+    """What a run has used, in micro-credits, once for its key; `beyond` of it a run with a budget has not set aside."""
 
     key: str
     amount: int
     reason: str
     metadata: Mapping[str, Any]
+    beyond: int = 0
+
+
+def within(charges: Iterable[Charge], granted: int) -> list[Charge]:
+    """The charges when `granted` is set aside for what is beyond, the first ones first; the rest is not charged."""
+    kept = []
+    for charge in charges:
+        paid = min(charge.beyond, granted)
+        granted -= paid
+        amount = charge.amount - charge.beyond + paid
+        if amount:
+            kept.append(replace(charge, amount=amount, beyond=0) if charge.beyond else charge)
+    return kept
 
 
 class Meter:
@@ -86,8 +99,12 @@ class Meter:
         return True
 
     def restore(self, activation: Activation) -> None:
-        """The activation began under another worker: what was promised for it is part of the hold."""
-        if (entry := self._entry(activation)) is not None:
+        """The activation began under another worker: what was promised for it is part of the hold.
+
+        Where there is a budget and the hold was emptied since, it is promised anew before the block goes on.
+        """
+        entry = self._entry(activation)
+        if entry is not None and not (self._claim.is_capped and entry.amount > self._free):
             self._promised[activation.id] = entry.amount
             self._free = max(0, self._free - entry.amount)
 
@@ -111,8 +128,7 @@ class Meter:
             return None
         quantity = _quantity(entry, activation)
         amount = math.ceil(entry.amount * quantity)
-        if self._claim.is_capped:
-            amount = min(amount, promised + self._free)
+        beyond = max(0, amount - promised - self._free) if self._claim.is_capped else 0
         self._free = max(0, self._free + promised - amount)
         if not amount:
             return None
@@ -133,6 +149,7 @@ class Meter:
                 "per": entry.per,
                 "quantity": quantity,
             },
+            beyond=beyond,
         )
 
     def count(self) -> Charge | None:
@@ -141,12 +158,14 @@ class Meter:
         if self._finished % ACTIVATIONS_PER_FEE:
             return None
         turn = self._finished // ACTIVATIONS_PER_FEE
+        beyond = 0
         if turn > self._fees_promised:
             self._fees_promised = turn
+            beyond = max(0, FEE - self._free) if self._claim.is_capped else 0
             self._free = max(0, self._free - FEE)
         self._spent += FEE
         reason = f"{ACTIVATIONS_PER_FEE} activations"
-        return Charge(f"use:{self._claim.run_id}:fee:{turn}", FEE, reason, self._about_run())
+        return Charge(f"use:{self._claim.run_id}:fee:{turn}", FEE, reason, self._about_run(), beyond)
 
     def _entry(self, activation: Activation) -> Entry | None:
         entries = self._prices.of(activation.node.block)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 
 from executions.engine.journal import Journal
+from executions.engine.meter import Meter, within
 from executions.engine.purse import Purse
 from executions.engine.rows import Claim
 from executions.engine.state import Activation
@@ -28,8 +29,8 @@ class Payer:
         self._loop = asyncio.get_running_loop()
         self._held_back: list[Activation] = []
         self._asked_at = -math.inf
-        # Whether something waits that the run's own budget, not the balance, does not allow.
-        self.is_over_budget = False
+        # The budget that something waits for which it, not the balance, does not allow.
+        self.over_budget: str | None = None
 
     def restore(self, activations: Sequence[Activation]) -> None:
         """These began under another worker: what was set aside for them is theirs."""
@@ -61,20 +62,30 @@ class Payer:
         """
         held_back, self._held_back = self._held_back, []
         waiting = self._waits.unfunded()
-        is_capped = await self._reserve([*waiting, *held_back])
+        capped_by = await self._reserve([*waiting, *held_back])
+        self.over_budget = None
         for activation in waiting:
             if self._promise(activation):
                 self._waits.fund(activation)
             else:
-                self.is_over_budget |= is_capped
+                self.over_budget = capped_by
         paid = []
         for activation in held_back:
             if self._promise(activation):
                 paid.append(activation)
             else:
-                self.is_over_budget |= is_capped
+                self.over_budget = capped_by
                 self._wait(activation)
         return paid
+
+    async def collect(self) -> None:
+        """Set aside what was measured beyond what is promised; what the budget does not allow is not charged."""
+        batch, meter = self._journal.batch, self._journal.meter
+        beyond = sum(charge.beyond for charge in batch.charges)
+        if meter is not None and beyond:
+            await self._open(meter)
+            granted = await self._purse.reserve(self._claim, beyond, may_owe=True)
+            batch.charges = within(batch.charges, granted.amount)
 
     def put_off(self) -> None:
         """What is held back waits for credits in its row: after a commit it must not look as if it had run."""
@@ -92,18 +103,21 @@ class Payer:
         """How many micro-credits the cheapest of the activations that wait for some needs."""
         return min((each.waits[-1]["credits"] for each in self._waits.unfunded()), default=None)
 
-    async def _reserve(self, activations: Sequence[Activation]) -> bool:
-        """Set aside what these need, or less; whether the run's budget does not allow more."""
+    async def _reserve(self, activations: Sequence[Activation]) -> str | None:
+        """Set aside what these need, or less; the budget that does not allow more, if it is one."""
         meter = self._journal.meter
         if meter is None:
-            return False
-        if not meter.is_open:
-            await self._purse.open(self._claim)
-            meter.opened()
+            return None
+        await self._open(meter)
         self._asked_at = self._loop.time()
         granted = await self._purse.reserve(self._claim, self._need(activations), meter.ahead)
         meter.receive(granted.amount)
-        return granted.is_capped
+        return granted.capped_by
+
+    async def _open(self, meter: Meter) -> None:
+        if not meter.is_open:
+            await self._purse.open(self._claim)
+            meter.opened()
 
     def _promise(self, activation: Activation) -> bool:
         meter = self._journal.meter

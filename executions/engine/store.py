@@ -48,7 +48,7 @@ RETURNING id AS run_id, fence, graph_id, graph_version, user_id, parent_id, inpu
     cancel_requested_at IS NOT NULL AS cancelled, clock_timestamp() AS now, human_in_the_loop_safe_mode,
     sensitive_action_safe_mode, nodes_to_skip, is_dry_run, output_count, output_budget, price_version, api_key_id,
     (SELECT amount FROM credits_hold WHERE run_id = id AND price_version IS NOT NULL) AS held,
-    (SELECT cap IS NOT NULL FROM credits_hold
+    (SELECT cap IS NOT NULL OR key_id IS NOT NULL FROM credits_hold
     WHERE run_id = COALESCE(executions_graphexecution.root_id, id) AND price_version IS NOT NULL) AS is_capped,
     -- A claim that a crash of Postgres forgets is made again with the same fence: commits name the owner as well.
     set_config('synchronous_commit', 'off', true) AS durability,
@@ -127,14 +127,14 @@ FROM own
 
 # With the rows of a commit, what its nodes cost. They are paid out of the hold, what is lacking there out of the
 # balance, which goes below zero for what had its price only once it was done. When the run ends the rest goes back.
-# Locks: runs, so the parent's comes first, then holds, then the account.
+# Locks: runs, so the parent's comes first, then holds, then the account, then the API key.
 _CHARGES = """
 ), charged AS (
     INSERT INTO credits_transfer (key, user_id, debit, credit, amount, kind, reason, metadata, run_id)
     SELECT c.key, own.user_id, 'user', 'revenue', c.amount, 'USAGE', c.reason, c.metadata, own.id
     FROM own, jsonb_to_recordset(%(rows)s -> 'charges') AS c(key text, amount bigint, reason text, metadata jsonb)
 ), held AS MATERIALIZED (
-    SELECT h.run_id, h.root_id, h.user_id, h.pool, GREATEST(%(charged)s::bigint - h.amount, 0) AS short,
+    SELECT h.run_id, h.root_id, h.user_id, h.key_id, h.pool, GREATEST(%(charged)s::bigint - h.amount, 0) AS short,
         GREATEST(h.amount - %(charged)s, 0) AS rest, own.status IN ('COMPLETED', 'FAILED', 'TERMINATED') AS ends
     FROM own, credits_hold h
     WHERE h.run_id = own.id AND h.released_at IS NULL AND (SELECT count(*) FROM parent) >= 0 FOR UPDATE OF h
@@ -149,10 +149,15 @@ _CHARGES = """
         released_at = CASE WHEN h.run_id = held.run_id AND held.ends THEN clock_timestamp() ELSE h.released_at END
     FROM held
     WHERE h.run_id = held.run_id OR (h.run_id = held.root_id AND (held.short > 0 OR held.ends))
+), due AS MATERIALIZED (
+    SELECT user_id, key_id, CASE WHEN ends THEN rest + pool ELSE 0 END - short AS change FROM held
 ), account AS (
     UPDATE credits_account a SET balance = a.balance + due.change, floor = LEAST(0, a.balance + due.change)
-    FROM (SELECT user_id, CASE WHEN ends THEN rest + pool ELSE 0 END - short AS change FROM held) AS due
-    WHERE a.user_id = due.user_id AND due.change <> 0
+    FROM due WHERE a.user_id = due.user_id AND due.change <> 0
+    RETURNING a.user_id
+), budget AS (
+    UPDATE accounts_apikey k SET credits_taken = k.credits_taken - due.change
+    FROM due WHERE k.id = due.key_id AND due.change <> 0 AND (SELECT count(*) FROM account) >= 0
 )
 SELECT status, head_seq"""
 

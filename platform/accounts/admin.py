@@ -1,17 +1,21 @@
 """People and their API keys in the admin site."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
 from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.forms import IntegerField, ModelForm
 from django.http import HttpRequest
 
 from accounts import keys
+from accounts.errors import BudgetTaken
 from accounts.models import ApiKey, ApiKeyStatus, Identity, Impersonation, Login, User
 from core.admin import ReadOnly
+from core.units import MOST_CREDITS
 
 # Rights come from the role alone, so a group would promise what it does not keep.
 admin.site.unregister(Group)
@@ -53,11 +57,38 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # not generic at ru
     )
 
 
+class ApiKeyForm(ModelForm):  # type: ignore[type-arg]  # not generic at run time
+    """Asks for the budget of a key."""
+
+    max_credits = IntegerField(
+        min_value=1,
+        max_value=MOST_CREDITS,
+        required=False,
+        help_text="The most that all runs started with the key may use together; empty: no limit.",
+    )
+
+    class Meta:
+        model = ApiKey
+        fields = ("max_credits",)
+
+    def clean_max_credits(self) -> int | None:
+        """Not less than what the key's runs have taken."""
+        max_credits: int | None = self.cleaned_data["max_credits"]
+        try:
+            keys.check_budget(self.instance, max_credits)
+        except BudgetTaken as error:
+            raise ValidationError(error.message) from None
+        return max_credits
+
+
 @admin.register(ApiKey)
 class ApiKeyAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
-    """See who has which keys, and revoke them."""
+    """See who has which keys and what of their budgets is left, set other budgets, and revoke keys."""
 
-    list_display = ("__str__", "name", "user", "status", "expires_at", "last_used_at", "created_at")
+    form = ApiKeyForm
+    list_display = (
+        "__str__", "name", "user", "status", "max_credits", "credits_left", "expires_at", "last_used_at", "created_at",
+    )  # fmt: skip
     list_filter = ("status",)
     list_select_related = ("user",)
     search_fields = ("user__email", "name", "public_id", "head", "tail")
@@ -65,9 +96,10 @@ class ApiKeyAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not 
     ordering = ("-pk",)
     actions = ("revoke",)
     fields = (
-        "id", "user", "name", "description", "head", "tail", "status", "permissions", "expires_at", "last_used_at",
-        "revoked_at", "created_at", "updated_at",
+        "id", "user", "name", "description", "head", "tail", "status", "permissions", "max_credits", "credits_used",
+        "credits_left", "expires_at", "last_used_at", "revoked_at", "created_at", "updated_at",
     )  # fmt: skip
+    readonly_fields = tuple(field for field in fields if field != "max_credits")
 
     @admin.action(description="Revoke the selected API keys", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
@@ -75,6 +107,14 @@ class ApiKeyAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not 
         chosen = queryset.exclude(status=ApiKeyStatus.REVOKED).select_related("user")
         revoked = [keys.revoke(key.user, key.pk) for key in chosen]
         self.message_user(request, f"{len(revoked)} API keys are revoked.")
+
+    def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        """Whoever operates the platform may set the budget of a key that is not revoked."""
+        return bool(request.user.is_superuser) and (obj is None or obj.status != ApiKeyStatus.REVOKED)
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        """Set the budget as the key's owner would."""
+        keys.set_budget(obj.user, obj.pk, obj.max_credits)
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         """Whoever operates the platform may."""

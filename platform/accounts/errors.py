@@ -75,6 +75,12 @@ class TooManyApiKeys(Conflict):
     hint: ClassVar[str] = "Revoke one that is no longer used."
 
 
+class BudgetTaken(Conflict):
+    """The runs of this API key have used or set aside more than that."""
+
+    hint: ClassVar[str] = "Set `least` or more; POST /api/api-keys/{key_id}/suspend keeps it from starting more."
+
+
 class TokenReused(TokenRefused):
     """This refresh token was used before, so every token of its login is now worthless."""
 

@@ -17,6 +17,7 @@ from accounts.errors import (
     ApiKeyRefused,
     ApiKeyRevoked,
     ApiKeySuspended,
+    BudgetTaken,
     NoSuchApiKey,
     PermissionMissing,
     RevokedForGood,
@@ -24,6 +25,7 @@ from accounts.errors import (
 )
 from accounts.models import ApiKey, ApiKeyPermission, ApiKeyStatus, User
 from core.sql import fetch_prepared
+from core.units import CREDIT
 
 # Revoked ones are not counted.
 MAX_KEYS = 100
@@ -33,7 +35,7 @@ _FORM = re.compile(r"tlk_([0-9a-f]{16})_[A-Za-z0-9_-]{43}", re.ASCII)
 _ENDS = 8
 
 # Asked in every request and kept nowhere, so that a key that is revoked is out at once.
-_KEY_COLUMNS = ["id", "digest", "status", "permissions", "expires_at", "last_used_at"]
+_KEY_COLUMNS = ["id", "digest", "status", "permissions", "expires_at", "last_used_at", "max_credits"]
 _USER_COLUMNS = [field.attname for field in User._meta.concrete_fields]
 _HOLDER = " ".join(
     f"""
@@ -46,11 +48,12 @@ _HOLDER = " ".join(
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a program that showed a key may do, and for whom."""
+    """What a program that showed a key may do, and for whom; `has_budget` if what its runs use is limited."""
 
     user: User
     key_id: UUID
     permissions: frozenset[str]
+    has_budget: bool
 
     def check(self, permission: ApiKeyPermission) -> None:
         """Raise `PermissionMissing` unless the key has this permission."""
@@ -72,8 +75,8 @@ def access_with(text: str) -> Access:
         raise ApiKeyRefused
     found = fetch_prepared(_HOLDER, {"public_id": form[1]})
     # The same work, whether or not there is such a key.
-    row = found[0] if found else (None, "", "", [], None, None)
-    key_id, digest, status, permissions, expires_at, last_used_at = row[: len(_KEY_COLUMNS)]
+    row = found[0] if found else (None, "", "", [], None, None, None)
+    key_id, digest, status, permissions, expires_at, last_used_at, max_credits = row[: len(_KEY_COLUMNS)]
     if not compare_digest(digest, _digest_of(text)) or not found:
         raise ApiKeyRefused
     now = timezone.now()
@@ -81,7 +84,7 @@ def access_with(text: str) -> Access:
     if last_used_at is None or last_used_at < now - USE_NOTED_EVERY:
         ApiKey.objects.filter(pk=key_id).not_used_since(now - USE_NOTED_EVERY).update(last_used_at=now)
     user = User.from_db(connection.alias, _USER_COLUMNS, row[len(_KEY_COLUMNS) :])
-    return Access(user, key_id, frozenset(permissions))
+    return Access(user, key_id, frozenset(permissions), max_credits is not None)
 
 
 def _check_state(status: str, expires_at: datetime | None, now: datetime) -> None:
@@ -108,8 +111,12 @@ def create_key(
     *,
     description: str = "",
     expires_at: datetime | None = None,
+    max_credits: int | None = None,
 ) -> tuple[ApiKey, str]:
-    """A new key and its text, which is kept nowhere and never shown again; raises `TooManyApiKeys`."""
+    """A new key and its text, which is kept nowhere and never shown again; raises `TooManyApiKeys`.
+
+    Its runs use `max_credits` together at most, unless that is None.
+    """
     public_id = secrets.token_hex(8)
     text = f"tlk_{public_id}_{secrets.token_urlsafe(32)}"
     with transaction.atomic():
@@ -127,6 +134,7 @@ def create_key(
             tail=text[-_ENDS:],
             permissions=_in_order(permissions),
             expires_at=expires_at,
+            max_credits=max_credits,
         )
     return key, text
 
@@ -146,6 +154,27 @@ def set_permissions(owner: User, key_id: UUID, permissions: Iterable[ApiKeyPermi
     key.permissions = _in_order(permissions)
     key.save(update_fields=["permissions", "updated_at"])
     return key
+
+
+@transaction.atomic
+def set_budget(owner: User, key_id: UUID, max_credits: int | None) -> ApiKey:
+    """Let the runs of a key use so many credits together, from its next request on; None is no limit.
+
+    What they have used or set aside is part of it. Raises `NoSuchApiKey`, `RevokedForGood` and `BudgetTaken`.
+    """
+    key = _changeable(owner, key_id)
+    check_budget(key, max_credits)
+    key.max_credits = max_credits
+    key.save(update_fields=["max_credits", "updated_at"])
+    return key
+
+
+def check_budget(key: ApiKey, max_credits: int | None) -> None:
+    """Raise `BudgetTaken` when the runs of the key have used or set aside more than that."""
+    least = -(-key.credits_taken // CREDIT)
+    if max_credits is not None and max_credits < least:
+        taken = f"{key.credits_taken / CREDIT:.6f}".rstrip("0").rstrip(".")
+        raise BudgetTaken(f"The runs of this API key have used or set aside {taken} credits", least=least)
 
 
 @transaction.atomic

@@ -11,6 +11,7 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from core.models import TimeStamped
+from core.units import CREDIT, MOST_CREDITS
 
 
 class Role(models.TextChoices):
@@ -215,7 +216,9 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 class ApiKey(TimeStamped):
     """A key of one user: `public_id` finds it, and only a hash tells whether who shows it knows the secret.
 
-    `head` and `tail` are the first and last characters of the key, by which its owner recognises it.
+    `head` and `tail` are the first and last characters of the key, by which its owner recognises it. What its runs use
+    together is at most `max_credits`, unless that is null: `credits_taken` is what they have used or set aside, in
+    micro-credits, those that began while there was a limit.
     """
 
     user = models.ForeignKey(User, models.CASCADE, related_name="+")
@@ -230,6 +233,8 @@ class ApiKey(TimeStamped):
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    max_credits = models.BigIntegerField(null=True, blank=True)
+    credits_taken = models.BigIntegerField(db_default=0)
 
     objects: ClassVar[models.Manager["ApiKey"]] = ApiKeyQuerySet.as_manager()
 
@@ -245,10 +250,29 @@ class ApiKey(TimeStamped):
                 | (~models.Q(status=ApiKeyStatus.REVOKED) & models.Q(revoked_at=None)),
                 name="revoked_keys_say_when",
             ),
+            models.CheckConstraint(
+                condition=models.Q(max_credits=None) | models.Q(max_credits__range=(1, MOST_CREDITS)),
+                name="budgets_of_keys_can_be_counted",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(max_credits=None) | models.Q(credits_taken__lte=models.F("max_credits") * CREDIT),
+                name="no_key_exceeds_its_budget",
+            ),
+            models.CheckConstraint(condition=models.Q(credits_taken__gte=0), name="keys_take_no_less_than_nothing"),
         ]
 
     def __str__(self) -> str:
         return f"{self.head}…{self.tail}"
+
+    @property
+    def credits_used(self) -> float | None:
+        """The credits that its runs have used or set aside; None without a limit."""
+        return None if self.max_credits is None else self.credits_taken / CREDIT
+
+    @property
+    def credits_left(self) -> float | None:
+        """The credits that its runs may still take; None without a limit."""
+        return None if self.max_credits is None else self.max_credits - self.credits_taken / CREDIT
 
 
 class Ending(models.TextChoices):

@@ -31,6 +31,7 @@ from tests import make
 KEYS = "/api/api-keys"
 REQUEST = {"name": "robot", "permissions": ["READ_GRAPH", "EXECUTE_GRAPH"]}
 IDENTITY = [ApiKeyPermission.IDENTITY]
+NO_BUDGETS: list[Any] = [0, -1, 1.5, 2**31, 10**30, "5", "", True, [5], {"max_credits": 5}]
 
 CHANGES: dict[str, Callable[[APIClient, object], Any]] = {
     "get": lambda api, key: api.get(f"{KEYS}/{key}"),
@@ -38,6 +39,7 @@ CHANGES: dict[str, Callable[[APIClient, object], Any]] = {
     "suspend": lambda api, key: api.post(f"{KEYS}/{key}/suspend"),
     "resume": lambda api, key: api.post(f"{KEYS}/{key}/resume"),
     "permissions": lambda api, key: api.put(f"{KEYS}/{key}/permissions", {"permissions": ["IDENTITY"]}, format="json"),
+    "budget": lambda api, key: api.put(f"{KEYS}/{key}/budget", {"max_credits": 5}, format="json"),
 }
 
 
@@ -79,6 +81,9 @@ def test_a_new_key_is_shown_whole_once_and_never_again(api: APIClient, user: Use
         "expires_at": "2090-01-02T03:04:05Z",
         "last_used_at": None,
         "revoked_at": None,
+        "max_credits": None,
+        "credits_used": None,
+        "credits_left": None,
     }
     assert api.get(KEYS).json() == [made["api_key"]]
     assert api.get(f"{KEYS}/{key.pk}").json() == made["api_key"]
@@ -114,6 +119,7 @@ def test_what_is_stored_opens_nothing(api: APIClient) -> None:
         ({**REQUEST, "expires_at": "9999-12-31T23:59:59-14:00"}, "expires_at"),
         ({**REQUEST, "expires_at": "soon"}, "expires_at"),
         ({**REQUEST, "description": "x" * 2001}, "description"),
+        *(({**REQUEST, "max_credits": wrong}, "max_credits") for wrong in NO_BUDGETS),
     ],
 )
 def test_a_key_that_cannot_be_is_refused_by_the_field(api: APIClient, body: dict[str, Any], place: str) -> None:
@@ -213,7 +219,7 @@ def test_a_revoked_key_is_refused_for_good_and_stays_in_the_list(api: APIClient)
 
     before = rows()
     assert CHANGES["revoke"](api, key).json() == revoked.json()
-    for change in ("suspend", "resume", "permissions"):
+    for change in ("suspend", "resume", "permissions", "budget"):
         answer = CHANGES[change](api, key)
         assert (answer.status_code, answer.json()["code"]) == (409, "revoked_for_good")
     assert rows() == before
@@ -352,10 +358,26 @@ def test_many_at_once_make_no_more_keys_than_one_may_have(owner: User, monkeypat
     assert ApiKey.objects.count() == 3
 
 
+def test_a_budget_is_set_and_taken_away_again(api: APIClient) -> None:
+    key = make_one(api, max_credits=2**31 - 1)["api_key"]
+    assert (key["max_credits"], key["credits_used"], key["credits_left"]) == (2**31 - 1, 0, 2**31 - 1)
+    place = f"{KEYS}/{key['id']}/budget"
+    before = rows()
+    for wrong in NO_BUDGETS:
+        answer = api.put(place, {"max_credits": wrong}, format="json")
+        assert (answer.status_code, answer.json()["detail"][0]["loc"][-1]) == (422, "max_credits"), wrong
+    assert api.put(place, {}, format="json").status_code == 422
+    assert rows() == before
+    assert api.put(place, {"max_credits": 1}, format="json").json()["credits_left"] == 1
+    assert api.put(place, {"max_credits": None}, format="json").json() == {
+        **key, "max_credits": None, "credits_used": None, "credits_left": None,
+    }  # fmt: skip
+
+
 # --- The admin site ---------------------------------------------------------------------------------------------
 
 
-def test_operators_see_keys_without_secrets_and_can_only_revoke_them(client: Client, user: User) -> None:
+def test_operators_see_keys_without_secrets_and_can_revoke_them(client: Client, user: User) -> None:
     key, text = keys.create_key(user, "robot", IDENTITY)
     client.force_login(make.a_user(role=Role.ADMIN))
     place = "/admin/accounts/apikey/"
@@ -366,7 +388,7 @@ def test_operators_see_keys_without_secrets_and_can_only_revoke_them(client: Cli
         assert key.digest not in shown
         assert text[20:] not in shown
     assert client.get(f"{place}add/").status_code == 403
-    assert client.post(f"{place}{key.pk}/change/", {"name": "other"}).status_code == 403
+    assert client.post(f"{place}{key.pk}/change/", {"name": "other"}).status_code == 302
     assert client.post(f"{place}{key.pk}/delete/", {"post": "yes"}).status_code == 403
     key.refresh_from_db()
     assert (key.name, key.status) == ("robot", ApiKeyStatus.ACTIVE)
@@ -374,3 +396,4 @@ def test_operators_see_keys_without_secrets_and_can_only_revoke_them(client: Cli
     answer = client.post(place, {"action": "revoke", "_selected_action": [str(key.pk)]}, follow=True)
     assert "1 API keys are revoked." in answer.content.decode()
     assert refusal_of(text) is ApiKeyRevoked
+    assert client.post(f"{place}{key.pk}/change/", {"max_credits": 5}).status_code == 403

@@ -1,7 +1,8 @@
 """A real engine in the test's own process."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -10,16 +11,20 @@ import pytest
 from pytest_django import Settings
 
 from accounts.models import User
+from credits import price_lists
+from credits.kinds import CREDIT
+from credits.models import PriceEntry
 from executions import services
 from executions.engine.engine import Engine
 from executions.engine.node_host import NodeHost
 from executions.kinds import FINAL
 from executions.models import GraphExecution
-from tests.drawing import Drawn
+from tests.drawing import Drawn, block_id, draw
 from tests.invariants import violations
 from tests.workers import ROOT
 
 Run = Callable[..., GraphExecution]
+Charge = Callable[..., None]
 
 
 @pytest.fixture
@@ -81,6 +86,48 @@ def host(quick: None, transactional_db: None) -> Iterator[NodeHost]:
     host.start()
     yield host
     host.stop(grace=0)
+
+
+@pytest.fixture
+def price(transactional_db: None) -> Charge:
+    """Sets the price of a block."""
+
+    def set_price(block: str, amount: float, per: str = "run", match: Mapping[str, Any] | None = None) -> None:
+        name = block if ":" in block else block_id(block)
+        place = PriceEntry.objects.filter(block=name).count()
+        PriceEntry.objects.create(
+            block=name, position=place, amount=int(Decimal(str(amount)) * CREDIT), per=per, match=match or {}
+        )
+        price_lists.publish("a test", f"{block} costs {amount}")
+
+    return set_price
+
+
+@pytest.fixture
+def calling(owner: User) -> Drawn:
+    """A graph that calls one of two priced nodes for each of four values, and has one itself."""
+    child = draw(
+        owner,
+        {
+            "in": ("AgentInput", {"name": "n"}),
+            "a": ("ProbeRead", {}),
+            "b": ("ProbeRead", {}),
+            "out": ("AgentOutput", {"name": "out", "escape_html": False}),
+        },
+        ["in.result -> a.value", "a.value -> b.value", "b.value -> out.value"],
+    )
+    call = {
+        "graph_id": str(child.id),
+        "graph_version": 1,
+        "input_schema": {"properties": {"n": {}}},
+        "output_schema": {"properties": {"out": {}}},
+    }
+    return draw(
+        owner,
+        {"items": ("StepThroughItems", {"items": [1, 2, 3, 4]}), "call": ("AgentExecutor", call),
+         "own": ("ProbeKeyed", {}), "out": ("AgentOutput", {"name": "out", "escape_html": False})},
+        ["items.item -> call.n", "call.out -> own.value", "own.value -> out.value"],
+    )  # fmt: skip
 
 
 def ended(run_id: UUID, timeout: float = 10) -> GraphExecution:

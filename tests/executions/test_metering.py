@@ -1,9 +1,8 @@
 """What runs cost, and what happens when there is not enough to pay for it."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -31,11 +30,9 @@ from graphs.blocks.registry import BLOCKS
 from graphs.services import delete_graph
 from tests import make
 from tests.drawing import Drawn, block_id, draw
-from tests.executions.conftest import Run, ended, eventually
+from tests.executions.conftest import Charge, Run, ended, eventually
 from tests.executions.test_engine import output, outputs
 from tests.executions.test_recovery import take_over
-
-Charge = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
@@ -49,21 +46,6 @@ def _balanced(transactional_db: None) -> Iterator[None]:
     """Whatever happened, the books are right in the end."""
     yield
     assert audit().problems == []
-
-
-@pytest.fixture
-def price(transactional_db: None) -> Charge:
-    """Sets the price of a block."""
-
-    def set_price(block: str, amount: float, per: str = "run", match: Mapping[str, Any] | None = None) -> None:
-        name = block if ":" in block else block_id(block)
-        place = PriceEntry.objects.filter(block=name).count()
-        PriceEntry.objects.create(
-            block=name, position=place, amount=int(Decimal(str(amount)) * CREDIT), per=per, match=match or {}
-        )
-        price_lists.publish("a test", f"{block} costs {amount}")
-
-    return set_price
 
 
 def top_up(user: User, amount: float, key: str = "topup:1") -> None:
@@ -352,28 +334,6 @@ def test_what_was_used_beyond_the_balance_is_owed(owner: User, run: Run, price: 
     assert Account.objects.get(user=owner.pk).floor == -7 * CREDIT
     with pytest.raises(InsufficientCredits):
         services.start_run(chain(owner, "ProbeRead").id, 1, user_id=owner.pk, inputs={})
-
-
-@pytest.fixture
-def calling(owner: User) -> Drawn:
-    """A graph that calls one of two priced nodes for each of four values, and has one itself."""
-    child = draw(
-        owner,
-        {"in": ("AgentInput", {"name": "n"}), "a": ("ProbeRead", {}), "b": ("ProbeRead", {}), "out": output()},
-        ["in.result -> a.value", "a.value -> b.value", "b.value -> out.value"],
-    )
-    call = {
-        "graph_id": str(child.id),
-        "graph_version": 1,
-        "input_schema": {"properties": {"n": {}}},
-        "output_schema": {"properties": {"out": {}}},
-    }
-    return draw(
-        owner,
-        {"items": ("StepThroughItems", {"items": [1, 2, 3, 4]}), "call": ("AgentExecutor", call),
-         "own": ("ProbeKeyed", {}), "out": output()},
-        ["items.item -> call.n", "call.out -> own.value", "own.value -> out.value"],
-    )  # fmt: skip
 
 
 def test_what_is_called_is_paid_by_the_same_purse(owner: User, run: Run, price: Charge, calling: Drawn) -> None:

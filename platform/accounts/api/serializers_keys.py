@@ -7,6 +7,8 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from accounts.models import ApiKey, ApiKeyPermission
+from core.units import MOST_CREDITS
+from core.whole_numbers import WholeNumberField
 
 
 def _permissions() -> serializers.ListField:
@@ -15,6 +17,16 @@ def _permissions() -> serializers.ListField:
         min_length=1,
         max_length=100,
         help_text="What a program with the key may do.",
+    )
+
+
+def _max_credits(**settings: Any) -> serializers.IntegerField:
+    return WholeNumberField(
+        min_value=1,
+        max_value=MOST_CREDITS,
+        allow_null=True,
+        help_text="The most that all runs started with the key may use together; null: no limit.",
+        **settings,
     )
 
 
@@ -27,6 +39,7 @@ class CreateApiKeySerializer(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField(
         default=None, allow_null=True, help_text="From when on the key is refused; never, unless given."
     )
+    max_credits = _max_credits(default=None)
 
     def validate_description(self, text: str | None) -> str:
         """None is as good as nothing."""
@@ -45,6 +58,12 @@ class PermissionsSerializer(serializers.Serializer[Any]):
     permissions = _permissions()
 
 
+class BudgetSerializer(serializers.Serializer[Any]):
+    """What the runs of a key may use from now on."""
+
+    max_credits = _max_credits()
+
+
 class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
     """A key without its secret."""
 
@@ -53,12 +72,16 @@ class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
     type = serializers.SerializerMethodField()
     head = serializers.CharField(help_text="The first 8 characters of the key.")
     tail = serializers.CharField(help_text="The last 8 characters of the key.")
+    credits_used = serializers.FloatField(
+        allow_null=True, help_text="What its runs have used, or set aside for what is under way; null: no limit."
+    )
+    credits_left = serializers.FloatField(allow_null=True, help_text="What is left of `max_credits`; null: no limit.")
 
     class Meta:
         model = ApiKey
         fields = [
             "id", "user_id", "name", "head", "tail", "status", "scopes", "type", "description", "created_at",
-            "expires_at", "last_used_at", "revoked_at",
+            "expires_at", "last_used_at", "revoked_at", "max_credits", "credits_used", "credits_left",
         ]  # fmt: skip
         read_only_fields = fields
 

@@ -21,6 +21,7 @@ urlpatterns = [
     path("auth/user/preferences", views_user.PreferencesView.as_view()),
     path("api-keys", views_keys.ApiKeysView.as_view()),
     path("api-keys/<uuid:key_id>", views_keys.ApiKeyView.as_view()),
+    path("api-keys/<uuid:key_id>/budget", views_keys.BudgetView.as_view()),
     path("api-keys/<uuid:key_id>/suspend", views_keys.SuspendView.as_view()),
     path("api-keys/<uuid:key_id>/resume", views_keys.ResumeView.as_view()),
     path("api-keys/<uuid:key_id>/permissions", views_keys.PermissionsView.as_view()),

@@ -11,6 +11,7 @@ from rest_framework.views import APIView
 from accounts import keys
 from accounts.api.serializers_keys import (
     ApiKeySerializer,
+    BudgetSerializer,
     CreateApiKeySerializer,
     CreatedApiKeySerializer,
     PermissionsSerializer,
@@ -133,3 +134,20 @@ class PermissionsView(APIView):
         body = PermissionsSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         return _answer(keys.set_permissions(_user(request), key_id, body.validated_data["permissions"]))
+
+
+class BudgetView(APIView):
+    """What the runs of a key may use."""
+
+    @extend_schema(
+        tags=["api-keys"],
+        operation_id="set_api_key_budget",
+        summary="Set what all runs started with an API key may use together",
+        request=BudgetSerializer,
+        responses={200: ApiKeySerializer, **error_responses(401, 404, 409, 413, 415, 422)},
+    )
+    def put(self, request: Request, key_id: UUID) -> Response:
+        """Set the key's `max_credits`, from its next request on; it cannot be less than what its runs have taken."""
+        body = BudgetSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        return _answer(keys.set_budget(_user(request), key_id, body.validated_data["max_credits"]))
