@@ -12,7 +12,7 @@ from credits.kinds import Kind
 from credits.models import DayTotal, Fold
 from credits.tasks import fold_transfers
 from credits.totals import balance_before
-from tests.credits.books import a_transfer
+from tests.credits.books import a_transfer, add_up
 
 USER = UUID(int=7)
 NEXT_DAY = date(2026, 2, 1)
@@ -35,7 +35,7 @@ def test_what_is_used_is_added_up_by_day_graph_block_model_and_key(transactional
     a_transfer(USER, -1, "2026-01-31 23:59:59.999999", metadata={**about, "model": "other"})
     a_transfer(USER, 50, "2026-02-01 00:00", Kind.GRANT)
 
-    fold()
+    add_up()
 
     kept = DayTotal.objects.order_by("day", "model").values_list()
     assert [row[1:] for row in kept] == [
@@ -57,7 +57,7 @@ def test_each_transfer_is_added_up_once_however_often_it_is_asked_for(transactio
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(called, range(4 if number % 10 == 9 else 1)))
-    fold()
+    add_up()
     assert totals() == [("0", -10, 10), ("1", -10, 10)]
     assert balance_before(USER, NEXT_DAY) == -20
 
@@ -83,20 +83,20 @@ def test_a_transfer_that_appears_below_others_is_neither_lost_nor_counted_twice(
     may_commit.set()
     thread.join(20)
     assert balance_before(USER, NEXT_DAY) == -7
-    fold()
+    add_up()
     assert totals() == [("early", -4, 1), ("late", -3, 1)]
     assert balance_before(USER, NEXT_DAY) == -7
 
 
 def test_whoever_reads_sees_what_is_not_added_up_yet(transactional_db: None) -> None:
     a_transfer(USER, 100, "2026-01-30 12:00", Kind.GRANT)
-    fold()
+    add_up()
     before = Fold.objects.get().done
     a_transfer(USER, -30, "2026-01-31 12:00")
     a_transfer(uuid4(), -30, "2026-01-31 12:00")
     assert balance_before(USER, NEXT_DAY) == 70
     assert balance_before(USER, date(2026, 1, 31)) == 100
-    fold()
+    add_up()
     assert Fold.objects.get().done == before + 2
     assert balance_before(USER, NEXT_DAY) == 70
 

@@ -8,9 +8,8 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from credits.kinds import CREDIT, Kind
-from credits.totals import fold_transfers
 from tests import make
-from tests.credits.books import a_transfer
+from tests.credits.books import a_transfer, add_up
 
 
 def usage(client: APIClient, **query: str) -> Any:
@@ -33,8 +32,7 @@ def used(user: User, transactional_db: None) -> None:
     a_transfer(user.pk, 9 * CREDIT, "2026-01-02 10:00", Kind.TOP_UP)
     a_transfer(make.a_user().pk, -5, "2026-01-02 10:00", metadata=first)
     a_transfer(user.pk, -2, "2026-01-31 23:59:59", metadata={"graph_id": "g1", "block_id": "b2"})
-    for _ in range(2):
-        fold_transfers()
+    add_up()
     a_transfer(user.pk, -4, "2026-01-31 12:00", metadata={"graph_id": "g2", "block_id": "b1", "input": {"model": "m2"}})
 
 
@@ -83,8 +81,7 @@ def test_the_admin_site_draws_what_was_used(client: Any, admin: User, user: User
     now = datetime.now(UTC)
     a_transfer(user.pk, -3 * CREDIT, now)
     a_transfer(make.a_user().pk, -CREDIT, now - timedelta(days=2))
-    for _ in range(2):
-        fold_transfers()
+    add_up()
     client.force_login(admin)
     drawn = client.get("/admin/credits/daytotal/").content.decode()
     assert drawn.count("<rect ") == 30

@@ -149,10 +149,12 @@ def test_a_block_says_what_it_has_used(owner: User, run: Run, price: Charge, blo
 def test_seconds_are_those_that_the_block_took(owner: User, run: Run, price: Charge, block: str) -> None:
     price(block, 1, "second")
     top_up(owner, 5)
-    run(draw(owner, {"a": (block, {"seconds": 0.2})}))
+    done = run(draw(owner, {"a": (block, {"seconds": 0.2})}))
 
     [(_, cost)] = charges()
-    assert 0.2 <= cost < 1
+    node = NodeExecution.objects.get(run=done.pk)
+    assert node.ended_at is not None
+    assert 0.2 <= cost <= (node.ended_at - node.started_at).total_seconds()
 
 
 def test_a_price_of_a_provider_is_for_its_blocks_without_their_own(

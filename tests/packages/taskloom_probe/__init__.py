@@ -55,6 +55,14 @@ class Echo(BlockOutput):
     value: Any = None
 
 
+async def _at_least(seconds: float) -> None:
+    """Sleep no shorter: the engine's event loop counts in whole milliseconds, and may wake one early."""
+    until = time.monotonic() + seconds
+    await asyncio.sleep(seconds)
+    while (left := until - time.monotonic()) > 0:
+        await asyncio.sleep(left)
+
+
 class Probe(Block):
     """Common to the probes; not a block itself."""
 
@@ -94,7 +102,7 @@ class ProbeRead(Probe):
         while input.hold and Path(input.hold).exists():
             await asyncio.sleep(0.01)
         for _ in range(input.times):
-            await asyncio.sleep(input.seconds)
+            await _at_least(input.seconds)
             yield "value", input.value
         if input.fails(context) and input.later:
             raise TryLater(input.fail, input.later)
