@@ -10,6 +10,7 @@ TOP_UP = "credits.top_up"
 NOTICE_LOW = "credits.notice_low"
 SETTLE_PAYMENTS = "credits.settle_payments"
 ANSWER_DISPUTE = "credits.answer_dispute"
+FORGET_EVENTS = "credits.forget_events"
 MAIL_REFUND_REQUEST = "credits.mail_refund_request"
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from celery import shared_task
 
 from credits import queue, totals
-from credits.payments import auto, disputes, mails, settling
+from credits.payments import auto, disputes, mails, old_events, settling
 from credits.payments.errors import PaymentsOff, PaymentsUnavailable
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,12 @@ def notice_low() -> None:
 def settle_payments() -> None:
     """Beat asks each minute to find out what nobody heard of. Done twice or late, it does no harm."""
     settling.settle_payments()
+
+
+@shared_task(name=queue.FORGET_EVENTS, ignore_result=True)
+def forget_events() -> None:
+    """Beat asks each night to delete Stripe's events of months ago. Done twice or late, it does no harm."""
+    log.info("%d events of Stripe's that are old were deleted", old_events.forget_events())
 
 
 @shared_task(

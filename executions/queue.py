@@ -11,6 +11,7 @@ RING = "executions.ring"
 RUN_NODE = "executions.run_node"
 FIRE_SCHEDULES = "executions.fire_schedules"
 FORGET_BLOBS = "executions.forget_blobs"
+FORGET_FIRES = "executions.forget_fires"
 TIDY_CREDITS = "executions.tidy_credits"
 AUDIT_LEDGER = "executions.audit_ledger"
 RUNS_PER_DOORBELL = 25

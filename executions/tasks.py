@@ -13,7 +13,7 @@ from celery import current_app, shared_task
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutdown
 from django.utils import timezone
 
-from executions import blobs, bookkeeping, queue, schedules
+from executions import blobs, bookkeeping, old_fires, queue, schedules
 from executions.audit import audit_with_stripe
 from executions.engine.engine import DRAIN_SECONDS, Engine
 from executions.engine.node_host import NodeHost
@@ -45,6 +45,12 @@ def forget_blobs() -> None:
     number, size = blobs.forget_blobs()
     if number:
         log.info("%d large values of %d bytes that no run has any more were deleted", number, size)
+
+
+@shared_task(name=queue.FORGET_FIRES, ignore_result=True)
+def forget_fires() -> None:
+    """Beat asks each night to delete what schedules did months ago. Done twice or late, it does no harm."""
+    log.info("%d times that schedules fired long ago were forgotten", old_fires.forget_fires())
 
 
 @shared_task(name=queue.TIDY_CREDITS, ignore_result=True)

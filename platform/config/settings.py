@@ -225,6 +225,16 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
         "schedule": 3600.0,
         "options": {"expire_seconds": 3600},
     },
+    "forget fires": {
+        "task": "executions.forget_fires",
+        "schedule": crontab(hour="3", minute="37"),
+        "options": {"expire_seconds": 3600},
+    },
+    "forget events": {
+        "task": "credits.forget_events",
+        "schedule": crontab(hour="3", minute="47"),
+        "options": {"expire_seconds": 3600},
+    },
     "sweep files": {
         "task": "files.sweep",
         "schedule": 3600.0,

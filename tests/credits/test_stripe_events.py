@@ -5,12 +5,15 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from itertools import permutations
 from typing import Any
 
 import pytest
+import time_machine
 from django.core.management import call_command
 from django.db import connection
+from django.utils.timezone import now
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
@@ -18,6 +21,7 @@ from accounts.models import User
 from credits.kinds import CREDIT
 from credits.models import Reversal, StripeEvent, TopUp, Transfer
 from credits.payments.objects import Stage
+from credits.tasks import forget_events
 from tests import make
 from tests.credits.buying import begun, credits_of, hear, posted, rows
 from tests.fake_stripe import FakeStripe
@@ -171,6 +175,11 @@ def a_story(stripe: FakeStripe, api: APIClient, kind: str) -> list[dict[str, Any
     return [event for event in account.events[start:] if event["type"] != "payment_intent.succeeded"]
 
 
+def without_times(found: list[Any]) -> list[Any]:
+    """Rows but for when somebody last looked at them."""
+    return [[{name: value for name, value in row.items() if name != "updated_at"} for row in kind] for kind in found]
+
+
 # What is left of 1,000 credits, and where its refunds or disputes end.
 STORIES = {
     "refunded in two parts": (0, Stage.TAKEN),
@@ -198,6 +207,34 @@ def test_in_every_order_and_however_often_events_come_to_the_same_end(
         assert sum(transfer.change for transfer in Transfer.objects.filter(user_id=user.pk)) == left * CREDIT
         assert set(top_up.reversals.values_list("stage", flat=True)) == {stage}, order
     assert not Reversal.objects.filter(top_up=None).exists()
+
+
+@pytest.mark.parametrize("kind", STORIES)
+def test_events_of_months_ago_are_forgotten_and_change_nothing_if_they_come_again(
+    stripe: FakeStripe, api: APIClient, user: User, kind: str
+) -> None:
+    events = a_story(stripe, api, kind)
+    told = [stripe.signed(event) for event in events]
+    for event in events:
+        hear(stripe, event)
+    recent = begun(api)
+    hear(stripe, stripe.account.pay(str(recent.checkout_id)))
+    StripeEvent.objects.filter(pk__in=[event["id"] for event in events]).update(received_at=now() - timedelta(days=91))
+    StripeEvent.objects.exclude(pk__in=[event["id"] for event in events]).update(received_at=now() - timedelta(days=89))
+    kept = list(StripeEvent.objects.filter(object_id=recent.checkout_id))
+    forget_events()
+    assert list(StripeEvent.objects.all()) == kept
+
+    before, balance = rows(), credits_of(user)
+    with time_machine.travel(now() + timedelta(days=91)):
+        for body, signature in told:
+            assert posted(body, signature).status_code == 400
+    assert rows() == before
+    for event in [*events, *reversed(events)]:
+        hear(stripe, event)
+    forget_all = StripeEvent.objects.exclude(pk__in=[each.pk for each in kept]).delete()[0]
+    assert (forget_all, credits_of(user)) == (len(events), balance)
+    assert without_times(rows()) == without_times(before)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -21,6 +21,7 @@ from executions import queue, schedules, services
 from executions.errors import NotRunnable, TooManySchedules
 from executions.kinds import FireOutcome, Misfire, Overlap, Status
 from executions.models import Fire, GraphExecution, Schedule
+from executions.old_fires import forget_fires
 from executions.schedules import ScheduleRequest, create_schedule, fire_due, pause_schedule, resume_schedule
 from graphs.models import Graph
 from graphs.services import delete_graph
@@ -29,6 +30,7 @@ from tests.workers import ROOT, environment
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
 
 
 def a_schedule(user: User, *, since: datetime = NOON, **asked: Any) -> Schedule:
@@ -382,3 +384,33 @@ def test_why_tells_when_a_schedule_fires_and_why_it_does_not(owner: User, told: 
     assert paused.startswith("Paused since 20")
     assert paused.endswith(f": {reason}")
     assert last == f"Its time at 2026-01-05T12:04:00Z started nothing: {reason}"
+
+
+def test_what_schedules_did_months_ago_is_forgotten_but_for_the_last_time(user: User):
+    old, rare, paused = a_schedule(user), a_schedule(user), a_schedule(user)
+    today = datetime.now(UTC).replace(second=0, microsecond=0)
+    for minute in range(3):
+        fire_due(NOON + minute * MINUTE)
+    Schedule.objects.update(next_fire_at=today + DAY)
+    Schedule.objects.filter(pk=old.pk).update(next_fire_at=today - 80 * DAY)
+    fire_due(today - 80 * DAY)
+    pause_schedule(user, paused.pk)
+    runs = GraphExecution.objects.count()
+
+    forget_fires()
+    forget_fires()
+    assert fires_of(old) == [(today - 80 * DAY, "started")]
+    assert fires_of(rare) == fires_of(paused) == [(NOON + 2 * MINUTE, "started")]
+    assert "Its time at 2026-01-05T12:02:00Z started run" in schedules.about(rare.pk)[1]
+    for schedule in (old, rare):
+        Schedule.objects.filter(pk=schedule.pk).update(next_fire_at=NOON)
+    fire_due(NOON + 2 * MINUTE)
+    assert GraphExecution.objects.count() == runs
+
+
+def test_a_time_that_is_not_yet_acted_on_is_not_forgotten(user: User):
+    late = a_schedule(user, misfire_policy=Misfire.ALL)
+    Fire.objects.create(schedule=late, fire_at=NOON + MINUTE, outcome="started")
+    Fire.objects.create(schedule=late, fire_at=NOON + 2 * MINUTE, outcome="started")
+    forget_fires()
+    assert [at for at, _ in fires_of(late)] == [NOON + MINUTE, NOON + 2 * MINUTE]

@@ -27,6 +27,8 @@ def test_every_task_that_is_sent_is_answered() -> None:
     assert payments.ANSWER_DISPUTE == "credits.answer_dispute"
     assert payments.MAIL_REFUND_REQUEST == "credits.mail_refund_request"
     assert {payments.TOP_UP, payments.ANSWER_DISPUTE, payments.MAIL_REFUND_REQUEST} <= set(app.tasks)
+    assert payments.FORGET_EVENTS == "credits.forget_events"
+    assert queue.FORGET_FIRES == "executions.forget_fires"
     assert queue.TIDY_CREDITS == "executions.tidy_credits"
     assert queue.AUDIT_LEDGER == "executions.audit_ledger"
     assert {queue.TIDY_CREDITS, queue.AUDIT_LEDGER} <= set(app.tasks)
@@ -38,6 +40,8 @@ def test_every_task_of_beat_is_answered() -> None:
     assert {
         queue.FIRE_SCHEDULES,
         queue.FORGET_BLOBS,
+        queue.FORGET_FIRES,
+        payments.FORGET_EVENTS,
         SWEEP,
         FOLD_TRANSFERS,
         SEND_MAILS,
