@@ -12,29 +12,35 @@ from credits.errors import KeyBudgetUsedUp
 # How long a hold that nobody uses keeps credits from other uses.
 HOURS = 48
 
-# Together no more than the balance: the first get what they ask for.
-_PLACE = """
-WITH payer AS MATERIALIZED (
-    SELECT user_id, balance FROM credits_account WHERE user_id = %(user)s FOR UPDATE
-), wanted AS (
-    SELECT run_id, amount, cap, is_shared, sum(amount) OVER (ORDER BY place) - amount AS before
-    FROM unnest(%(runs)s::uuid[], %(amounts)s::bigint[], %(caps)s::bigint[], %(shared)s::boolean[])
-        WITH ORDINALITY AS w(run_id, amount, cap, is_shared, place)
-), granted AS (
-    SELECT run_id, cap, is_shared,
-        GREATEST(LEAST(amount, COALESCE((SELECT balance FROM payer), 0) - before), 0)::bigint AS amount
+# Parts of a statement that sets credits aside for the runs in its part `wanted`: run_id, amount, cap, is_shared, place.
+# Together no more than the balance: the first get what they ask for. The account is locked after what `wanted` locks.
+PLACING = f"""
+payer AS MATERIALIZED (
+    SELECT balance FROM credits_account
+    WHERE user_id = %(user)s AND (SELECT count(*) FROM wanted) > 0 FOR UPDATE
+), granted AS MATERIALIZED (
+    SELECT run_id, cap, is_shared, GREATEST(LEAST(amount, COALESCE((SELECT balance FROM payer), 0)
+        - (sum(amount) OVER (ORDER BY place) - amount)), 0)::bigint AS amount
     FROM wanted
 ), paid AS (
-    UPDATE credits_account SET balance = balance - (SELECT sum(amount) FROM granted)::bigint
-    WHERE user_id = (SELECT user_id FROM payer) AND (SELECT sum(amount) FROM granted) > 0
-)
-INSERT INTO credits_hold (run_id, root_id, user_id, amount, pool, taken, cap, expires_at)
-SELECT run_id, run_id, %(user)s, CASE WHEN is_shared THEN 0 ELSE amount END,
-    CASE WHEN is_shared THEN amount ELSE 0 END, CASE WHEN is_shared THEN 0 ELSE amount END, cap,
-    clock_timestamp() + make_interval(hours => %(hours)s)
-FROM granted
-RETURNING run_id
-"""
+    UPDATE credits_account a SET balance = a.balance - due.amount
+    FROM (SELECT sum(amount)::bigint AS amount FROM granted) AS due WHERE a.user_id = %(user)s AND due.amount > 0
+), held AS (
+    INSERT INTO credits_hold (run_id, root_id, user_id, amount, pool, taken, cap, expires_at)
+    SELECT run_id, run_id, %(user)s, CASE WHEN is_shared THEN 0 ELSE amount END,
+        CASE WHEN is_shared THEN amount ELSE 0 END, CASE WHEN is_shared THEN 0 ELSE amount END, cap,
+        clock_timestamp() + make_interval(hours => {HOURS})
+    FROM granted
+)"""  # noqa: S608  no outside text
+
+_PLACE = f"""
+WITH wanted AS (
+    SELECT run_id, amount, cap, is_shared, place
+    FROM unnest(%(runs)s::uuid[], %(amounts)s::bigint[], %(caps)s::bigint[], %(shared)s::boolean[])
+        WITH ORDINALITY AS w(run_id, amount, cap, is_shared, place)
+), {PLACING}
+SELECT run_id FROM granted
+"""  # noqa: S608  no outside text
 
 # Nothing is set aside ahead, so that no run keeps from others of the key what it may never need. One that is likely to
 # cost something does not begin when nothing is left.
@@ -139,7 +145,6 @@ def _place(user_id: UUID, wishes: Sequence[Wish]) -> None:
         "amounts": [wish.amount for wish in wishes],
         "caps": [wish.cap for wish in wishes],
         "shared": [wish.is_shared for wish in wishes],
-        "hours": HOURS,
     }
     fetch_prepared(_PLACE, arguments)
 

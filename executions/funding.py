@@ -39,7 +39,7 @@ def wishes(
 
     `keys` are the API keys with budgets that start some of them.
     """
-    likely, is_shared = _likely_price(graph_id, version, price_version)
+    likely, is_shared = likely_price(graph_id, version, price_version)
     found = []
     for run_id, max_credits in runs.items():
         cap = None if max_credits is None else max_credits * CREDIT
@@ -49,7 +49,7 @@ def wishes(
 
 
 @lru_cache(maxsize=1000)
-def _likely_price(graph_id: UUID, version: int, price_version: int) -> tuple[int, bool]:
+def likely_price(graph_id: UUID, version: int, price_version: int) -> tuple[int, bool]:
     """What each node costs once, in micro-credits, and whether the graph calls others."""
     definition = load_definition(graph_id, version)
     known = prices.of(price_version)

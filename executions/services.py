@@ -5,7 +5,7 @@ Every way to start a run, be it a request, a command or another run, ends in `st
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from json import loads
 from typing import Any
 from uuid import UUID
@@ -23,6 +23,7 @@ from core.sql import fetch_prepared
 from credits import holds
 from credits.balances import balance_of
 from credits.errors import InsufficientCredits
+from credits.kinds import CREDIT
 from executions import events, funding, queue
 from executions.checks import RunChecks
 from executions.encoding import encode
@@ -80,16 +81,17 @@ WITH given AS ({given}), run AS (
     RETURNING {columns}
 ), event AS (
     INSERT INTO executions_event (run_id, seq, kind) SELECT id, 1, %(queued)s FROM run
-)
+){placing}
 SELECT * FROM run
 """
 # Whoever has nothing left starts nothing.
 _GATE = "WHERE COALESCE((SELECT balance FROM credits_account WHERE user_id = %(user)s), 0) > 0"
-_INSERT_ONE, _INSERT_MANY, _INSERT_ONE_PAID, _INSERT_MANY_PAID = (
-    " ".join(_INSERT.format(given=given, gate=gate, columns=", ".join(_NAMES)).split())
-    for gate in ("", _GATE)
-    for given in (_ONE, _MANY)
-)
+# What each is likely to use, within its budget.
+_PLACING = f""", wanted AS (
+    SELECT id AS run_id, LEAST(%(likely)s::bigint, cap) AS amount, cap, %(is_shared)s::boolean AS is_shared, place
+    FROM (SELECT id, price_version, max_credits * {CREDIT}::bigint AS cap, row_number() OVER () AS place FROM run) AS r
+    WHERE price_version IS NOT NULL AND (%(likely)s > 0 OR cap IS NOT NULL)
+), {holds.PLACING}"""  # noqa: S608  no outside text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -346,19 +348,19 @@ def _insert_paid(
     """
     graph = checks.definition
     price_version = funding.prices_for(graph.owner_id)
-    caps = {row["id"]: row["max_credits"] for row in rows if not row["is_dry_run"]}
     budgeted = {
         row["id"]: request.api_key_id
         for row, request in zip(rows, requests, strict=True)
         if request.key_has_budget and request.api_key_id is not None
     }
-    wishes = funding.wishes(graph.id, graph.version, price_version, caps, budgeted)
-    if not wishes:
-        runs = _insert_rows(checks, None, rows, price_version)
-    else:
+    if budgeted:
+        caps = {row["id"]: row["max_credits"] for row in rows if not row["is_dry_run"]}
+        wishes = funding.wishes(graph.id, graph.version, price_version, caps, budgeted)
         with transaction.atomic():
             runs = _insert_rows(checks, None, rows, price_version)
             holds.place(graph.owner_id, [wish for wish in wishes if wish.run_id in runs])
+    else:
+        runs = _insert_rows(checks, None, rows, price_version, sets_aside=True)
     if len(runs) < len(rows):
         # What was answered before is answered again.
         keys = [row["trigger_key"] for row in rows if row["id"] not in runs]
@@ -368,15 +370,20 @@ def _insert_paid(
 
 
 def _insert_rows(
-    checks: RunChecks, parent: GraphExecution | None, rows: Sequence[dict[str, Any]], price_version: int | None = None
+    checks: RunChecks,
+    parent: GraphExecution | None,
+    rows: Sequence[dict[str, Any]],
+    price_version: int | None = None,
+    *,
+    sets_aside: bool = False,
 ) -> dict[UUID, GraphExecution]:
     """Insert those runs whose keys have not started one, and their first events.
 
-    With a `price_version` they are paid for, and nothing is inserted for a user without credits.
+    With a `price_version` they are paid for, and nothing is inserted for a user without credits; `sets_aside` says that
+    each also gets what it is likely to use.
     """
     graph = checks.definition
-    is_paid = price_version is not None
-    common = {
+    common: dict[str, Any] = {
         "user": graph.owner_id,
         "graph": graph.id,
         "version": graph.version,
@@ -388,15 +395,25 @@ def _insert_rows(
         "queued": EventKind.RUN_QUEUED.value,
         "price_version": price_version if parent is None else parent.price_version,
     }
+    given, own = (_ONE, rows[0]) if len(rows) == 1 else (_MANY, {"runs": _document(rows)})
+    gate = "" if price_version is None else _GATE
+    placing = ""
+    if sets_aside and price_version is not None:
+        likely, is_shared = funding.likely_price(graph.id, graph.version, price_version)
+        if likely or any(row["max_credits"] is not None for row in rows):
+            placing = _PLACING
+            common |= {"likely": likely, "is_shared": is_shared}
     try:
-        if len(rows) == 1:
-            inserted = fetch_prepared(_INSERT_ONE_PAID if is_paid else _INSERT_ONE, common | rows[0])
-        else:
-            statement = _INSERT_MANY_PAID if is_paid else _INSERT_MANY
-            inserted = fetch_prepared(statement, common | {"runs": _document(rows)})
+        inserted = fetch_prepared(_statement(given, gate, placing), common | own)
     except IntegrityError:
         raise GraphNotFound(graph_id=str(graph.id)) from None
     return {run.pk: run for run in map(_run_of, inserted)}
+
+
+@cache
+def _statement(given: str, gate: str, placing: str) -> str:
+    """What inserts the runs in `given`, as short as can be: Postgres is to know it."""
+    return " ".join(_INSERT.format(given=given, gate=gate, placing=placing, columns=", ".join(_NAMES)).split())
 
 
 def _document(rows: Sequence[dict[str, Any]]) -> str:

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.db.models import F
 from django.utils.timezone import now
 from pytest_django import Settings
@@ -235,6 +238,23 @@ def test_a_run_sets_aside_what_it_will_cost_and_gives_back_the_rest(owner: User,
         services.stop_run(run.pk)
     assert balance(owner) == 10
     assert not Hold.objects.filter(released_at=None).exists()
+
+
+def test_runs_that_start_at_once_set_aside_no_more_than_there_is(owner: User, price: Charge) -> None:
+    price("ProbeRead", 3)
+    top_up(owner, 10)
+    graph = chain(owner, "ProbeRead")
+
+    def start(_: int) -> None:
+        with closing(connection), suppress(InsufficientCredits):
+            services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, ring=False)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(start, range(24)))
+
+    amounts = Hold.objects.filter(amount__gt=0).order_by("amount").values_list("amount", flat=True)
+    assert [amount / CREDIT for amount in amounts] == [1.0, 3.0, 3.0, 3.0]
+    assert balance(owner) == 0
 
 
 def test_a_hold_that_nobody_uses_for_two_days_is_emptied_and_filled_again(
