@@ -63,7 +63,7 @@ def likely(entries: Iterable[Entry], constants: Mapping[str, Any], unknown: Iter
 
 def is_subset(match: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
     """Whether each value of a filter is there; one that is missing, null or empty is as good as another such."""
-    return all(_fits(wanted, data.get(pin)) for pin, wanted in match.items())
+    return not match or all(_fits(wanted, data.get(pin)) for pin, wanted in match.items())
 
 
 def _fits(wanted: Any, value: Any) -> bool:

@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from uuid import UUID
 
 from credits.price_lists import Entry
 from executions.engine.rows import Claim
@@ -19,7 +18,7 @@ from executions.prices import ACTIVATIONS_PER_FEE, FEE, Prices, matching
 _MODEL_LENGTH = 200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Charge:
     """What a run has used, in micro-credits, once for its key; `beyond` of it a run with a budget has not set aside."""
 
@@ -48,9 +47,10 @@ class Meter:
     def __init__(self, claim: Claim, prices: Prices) -> None:
         self._claim = claim
         self._prices = prices
-        self._version = claim.price_version
+        self._key = f"use:{claim.run_id}"
+        self._about_run = _about(claim)
         self._free = claim.held or 0
-        self._promised: dict[UUID, int] = {}
+        self._promised = 0
         self._spent = 0
         self._finished = claim.node_count
         self._fees_promised = claim.node_count // ACTIVATIONS_PER_FEE
@@ -77,25 +77,21 @@ class Meter:
 
         Nothing where others share its budget: what it does not need could be missing there.
         """
-        return 0 if self._claim.is_capped else self._spent + self._free + sum(self._promised.values())
+        return 0 if self._claim.is_capped else self._spent + self._free + self._promised
 
     def need(self, activations: Sequence[Activation], begun: int) -> int:
         """What is to be promised before the blocks of these run, when `begun` activations of the run have begun."""
-        fees = FEE * max(0, begun // ACTIVATIONS_PER_FEE - self._fees_promised)
-        entries = (self._entry(each) for each in activations if each.id not in self._promised)
-        return fees + sum(entry.amount for entry in entries if entry is not None)
+        return self._fees(begun) + sum(map(self._price, activations))
 
     def promise(self, activation: Activation, begun: int) -> bool:
         """Promise what the activation needs; false if the run does not hold as much."""
-        need = self.need([activation], begun)
-        if not need:
-            return True
+        price = self._price(activation)
+        need = self._fees(begun) + price
         if need > self._free:
             return False
         self._free -= need
         self._fees_promised = max(self._fees_promised, begun // ACTIVATIONS_PER_FEE)
-        if (entry := self._entry(activation)) is not None:
-            self._promised[activation.id] = entry.amount
+        self._set_aside(activation, price)
         return True
 
     def restore(self, activation: Activation) -> None:
@@ -103,10 +99,10 @@ class Meter:
 
         Where there is a budget and the hold was emptied since, it is promised anew before the block goes on.
         """
-        entry = self._entry(activation)
-        if entry is not None and not (self._claim.is_capped and entry.amount > self._free):
-            self._promised[activation.id] = entry.amount
-            self._free = max(0, self._free - entry.amount)
+        price = self._price(activation)
+        if not (self._claim.is_capped and price > self._free):
+            self._free = max(0, self._free - price)
+            self._set_aside(activation, price)
 
     def opened(self) -> None:
         """The run has a hold now."""
@@ -118,12 +114,12 @@ class Meter:
 
     def let_go(self, activation: Activation) -> None:
         """Nothing comes of the activation: it costs nothing."""
-        self._free += self._promised.pop(activation.id, 0)
+        self._free += self._take_back(activation)
 
     def charge(self, activation: Activation) -> Charge | None:
         """What an activation that ended well has cost; None if it was free."""
         entry = self._entry(activation)
-        promised = self._promised.pop(activation.id, 0)
+        promised = self._take_back(activation)
         if entry is None:
             return None
         quantity = _quantity(entry, activation)
@@ -135,11 +131,11 @@ class Meter:
         self._spent += amount
         node = activation.node
         return Charge(
-            key=f"use:{self._claim.run_id}:{node.id}:{activation.ordinal}:{entry.per}",
+            key=f"{self._key}:{node.id}:{activation.ordinal}:{entry.per}",
             amount=amount,
             reason=f"{node.block.name}: {quantity:.6g} × {entry.per}",
             metadata={
-                **self._about_run(),
+                **self._about_run,
                 "node_id": node.id,
                 "node_exec_id": activation.id,
                 "block_id": node.block.id,
@@ -164,22 +160,39 @@ class Meter:
             beyond = max(0, FEE - self._free) if self._claim.is_capped else 0
             self._free = max(0, self._free - FEE)
         self._spent += FEE
-        reason = f"{ACTIVATIONS_PER_FEE} activations"
-        return Charge(f"use:{self._claim.run_id}:fee:{turn}", FEE, reason, self._about_run(), beyond)
+        return Charge(f"{self._key}:fee:{turn}", FEE, f"{ACTIVATIONS_PER_FEE} activations", self._about_run, beyond)
+
+    def _fees(self, begun: int) -> int:
+        return FEE * max(0, begun // ACTIVATIONS_PER_FEE - self._fees_promised)
+
+    def _price(self, activation: Activation) -> int:
+        """What is to be promised for the activation, unless it was."""
+        entry = None if activation.promised else self._entry(activation)
+        return 0 if entry is None else entry.amount
+
+    def _set_aside(self, activation: Activation, price: int) -> None:
+        activation.promised += price
+        self._promised += price
+
+    def _take_back(self, activation: Activation) -> int:
+        promised, activation.promised = activation.promised, 0
+        self._promised -= promised
+        return promised
 
     def _entry(self, activation: Activation) -> Entry | None:
         entries = self._prices.of(activation.node.block)
         entry = matching(entries, activation.input_data or {}) if entries else None
         return entry if entry is not None and entry.amount else None
 
-    def _about_run(self) -> dict[str, Any]:
-        key_id = self._claim.api_key_id
-        return {
-            "graph_exec_id": self._claim.run_id,
-            "graph_id": self._claim.graph_id,
-            "price_version": self._version,
-            **({} if key_id is None else {"api_key_id": key_id}),
-        }
+
+def _about(claim: Claim) -> dict[str, Any]:
+    key_id = claim.api_key_id
+    return {
+        "graph_exec_id": claim.run_id,
+        "graph_id": claim.graph_id,
+        "price_version": claim.price_version,
+        **({} if key_id is None else {"api_key_id": key_id}),
+    }
 
 
 def _quantity(entry: Entry, activation: Activation) -> float:

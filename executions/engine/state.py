@@ -46,7 +46,7 @@ class Activation:
 
     `values` has large values as `Large`, `input_data` as themselves. `held` are outputs not yet handed on; `skip`
     counts the outputs of an earlier attempt that are already stored. What prices are for is counted in `seconds`,
-    `given_bytes` and `used_tokens`.
+    `given_bytes` and `used_tokens`; `promised` are the micro-credits set aside for it.
     """
 
     node: PlanNode
@@ -71,6 +71,7 @@ class Activation:
     seconds: float = 0.0
     given_bytes: int = 0
     used_tokens: int = 0
+    promised: int = 0
 
 
 @dataclass(eq=False, slots=True)
