@@ -14,6 +14,7 @@ from credits.payments.objects import TOP_UP, Stage
 # The news of a payment may come so late: Stripe gives up telling after three days.
 _LATE = timedelta(days=4)
 _NEWS_UNDER_WAY = timedelta(minutes=5)
+LEFT_OUT = f"without those of the last {_NEWS_UNDER_WAY // timedelta(minutes=1)} minutes"
 _CAME_IN = ("charge", "payment")
 _WENT_BACK = ("refund", "payment_refund", "adjustment")
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from core.errors import DomainError
 from credits.payments.bookings import wrong_bookings
-from credits.payments.comparison import compare_lately
+from credits.payments.comparison import LEFT_OUT, compare_lately
 
 
 class Command(BaseCommand):
@@ -30,7 +30,8 @@ class Command(BaseCommand):
         problems = [*map(str, found.mismatches), *wrong_bookings()]
         for problem in problems:
             self.stderr.write(problem)
-        counts = f"{found.payments} payments and {found.reversals} reversals, {len(problems)} mismatches"
+        compared = f"{found.payments} payments and {found.reversals} reversals, {LEFT_OUT}"
+        counts = f"{compared}, {len(problems)} mismatches"
         if problems:
             raise CommandError(counts)
         return counts

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from core.errors import DomainError
+from credits.payments.comparison import LEFT_OUT
 from executions.audit import audit_with_stripe
 
 
@@ -29,7 +30,8 @@ class Command(BaseCommand):
             raise CommandError(f"{error.message}. {error.hint}") from None
         self.stdout.write(f"{report.accounts} accounts, {report.transfers} transfers")
         self.stdout.write(f"{report.billable_nodes} nodes with a price for each run")
-        self.stdout.write("Stripe was not asked" if report.payments is None else f"{report.payments} payments")
+        asked = report.payments is not None
+        self.stdout.write(f"{report.payments} payments, {LEFT_OUT}" if asked else "Stripe was not asked")
         for problem in report.problems:
             self.stdout.write(problem)
         if report.problems:
