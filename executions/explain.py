@@ -95,7 +95,7 @@ def _about_nodes(run: GraphExecution, now: datetime) -> Iterator[str]:
     called = [node.waits[-1]["child"] for node in opened if node.waits and "child" in node.waits[-1]]
     children = {str(child.pk): child for child in GraphExecution.objects.filter(pk__in=called)}
     asked = [node.waits[-1]["task"] for node in opened if node.waits and "task" in node.waits[-1]]
-    tasks = {str(task.pk): task for task in NodeTask.objects.filter(pk__in=asked).defer("context", "outputs")}
+    tasks = {str(task.pk): task for task in NodeTask.objects.filter(pk__in=asked).defer("context", "input_data")}
     reviews = {
         review.node_execution_id: review
         for review in Review.objects.waiting().filter(run=run).defer("payload").order_by("turn")
@@ -188,7 +188,8 @@ def of_task(name: str, task: NodeTask | None, now: datetime) -> str:
     if task.lease_until < now:
         silent = lasting(now - task.lease_until)
         return f"{name} ran {running}, which fell silent: its lease ended {silent} ago, and another takes it over."
-    return f"{name} is running {running}."
+    given = f"; it has given {task.output_count} outputs so far" if task.output_count else ""
+    return f"{name} is running {running}{given}."
 
 
 def of_stalled(stalled: Mapping[str, Any], block: str) -> str:

@@ -31,7 +31,7 @@ NAMES = frozenset({
     "review.after_ask",
     "fire.after_start", "fire.before_commit", "fire.after_commit",
     "fund.before", "fund.after",
-    "task.after_ask", "task.before_start", "task.after_run", "task.after_answer",
+    "task.after_ask", "task.before_start", "task.after_part", "task.after_run", "task.after_answer",
 })  # fmt: skip
 
 

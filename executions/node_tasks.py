@@ -1,10 +1,11 @@
 """Blocks that run in processes of their own: asked for by the engine, taken and answered by any worker.
 
 A row is a turn of a block. Whoever takes it gets a lease and a number, as with runs, and may answer as long as that
-number is the last. An answer and the news of it are one transaction. Only the database's clock is compared.
+number is the last. What the block gives is handed on in parts, while it runs and when it ends; each part, and the end,
+is one transaction with the news of it. Only the database's clock is compared.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
@@ -13,6 +14,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from core import json
+from core.sql import fetch_prepared
 from executions import queue
 from executions.failpoints import failpoint
 from executions.models import GraphExecution
@@ -46,7 +48,7 @@ UPDATE executions_nodetask t SET
     claims = claims + 1, lease_owner = %s, lease_until = clock_timestamp() + make_interval(secs => %s),
     started_at = clock_timestamp()
 FROM next WHERE t.id = next.id
-RETURNING t.id, t.run_id, t.claims, next.block_id, COALESCE(t.input_data, next.input_data)::text,
+RETURNING t.id, t.run_id, t.claims, t.output_count, next.block_id, COALESCE(t.input_data, next.input_data)::text,
     COALESCE((
         SELECT json_object_agg(large.key, convert_from(b.encoded, 'UTF8')::json)::text
         FROM jsonb_each_text(next.input_blobs) AS large(key, hash)
@@ -63,28 +65,73 @@ WHERE t.id = %s AND t.claims = %s AND n.id = t.node_execution_id AND r.id = t.ru
 RETURNING set_config('synchronous_commit', 'off', true)
 """  # noqa: S608  both parts are constants
 
+# How many outputs of this turn the run has committed is what it gave since it began to wait for the turn.
+_ADD_PART = f"""
+WITH own AS (
+    UPDATE executions_nodetask t SET
+        output_count = %(end)s, lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
+    FROM executions_nodeexecution n, executions_graphexecution r
+    WHERE t.id = %(task)s AND t.claims = %(claims)s AND n.id = t.node_execution_id AND r.id = t.run_id AND {_WANTED}
+    RETURNING t.id
+)
+INSERT INTO executions_nodetaskpart (task_id, first, count, outputs)
+SELECT id, %(first)s, %(count)s, %(outputs)s FROM own
+ON CONFLICT (task_id, first) DO UPDATE SET count = excluded.count, outputs = excluded.outputs
+RETURNING task_id
+"""  # noqa: S608  both parts are constants
+
+_TAKEN_UP = """
+SELECT n.output_count - (n.waits -> t.turn ->> 'outputs')::int FROM executions_nodetask t
+JOIN executions_nodeexecution n ON n.id = t.node_execution_id WHERE t.id = %s
+"""
+
 _FINISH = """
-UPDATE executions_nodetask SET
-    outputs = %s, error = %s, suspension = %s, is_lost = %s, ended_at = clock_timestamp(), lease_until = NULL
-WHERE id = %s AND claims = %s AND ended_at IS NULL
+WITH own AS (
+    UPDATE executions_nodetask SET
+        output_count = %(end)s, used_tokens = %(tokens)s, error = %(error)s, suspension = %(suspension)s,
+        is_lost = %(is_lost)s, ended_at = clock_timestamp(), lease_until = NULL
+    WHERE id = %(task)s AND claims = %(claims)s AND ended_at IS NULL
+    RETURNING id
+), last AS (
+    INSERT INTO executions_nodetaskpart (task_id, first, count, outputs)
+    SELECT id, %(first)s, %(count)s, %(outputs)s FROM own WHERE %(count)s > 0
+    ON CONFLICT (task_id, first) DO UPDATE SET count = excluded.count, outputs = excluded.outputs
+)
+SELECT id FROM own
 """
 
 _RELEASE = "UPDATE executions_nodetask SET claims = claims - 1, lease_until = NULL WHERE id = %s AND claims = %s"
 
 _FORGET = """
-DELETE FROM executions_nodetask t USING executions_nodeexecution n
-WHERE n.id = t.node_execution_id AND (n.ended_at IS NOT NULL OR jsonb_array_length(n.waits) > t.turn + 1)
-    AND (t.lease_until IS NULL OR t.lease_until < clock_timestamp())
+WITH gone AS (
+    DELETE FROM executions_nodetask t USING executions_nodeexecution n
+    WHERE n.id = t.node_execution_id AND (n.ended_at IS NOT NULL OR jsonb_array_length(n.waits) > t.turn + 1)
+        AND (t.lease_until IS NULL OR t.lease_until < clock_timestamp())
+    RETURNING t.id
+)
+DELETE FROM executions_nodetaskpart p USING gone WHERE p.task_id = gone.id
+"""
+
+# Both in one snapshot: once it has ended, no part can follow that was not seen.
+_NEWS = """
+SELECT p.outputs, p.count, t.ended_at IS NOT NULL, t.error, t.suspension::text, t.is_lost, t.used_tokens,
+    COALESCE(EXTRACT(epoch FROM t.ended_at - t.started_at), 0)::float
+FROM executions_nodetask t LEFT JOIN executions_nodetaskpart p ON p.task_id = t.id AND p.first = %s
+WHERE t.id = %s
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A task that this process has taken; `input_data`, `large_inputs`, which win over it, and `context` are JSON."""
+    """A task that this process has taken; `input_data`, `large_inputs`, which win over it, and `context` are JSON.
+
+    `output_count` is how many outputs an earlier worker has handed on.
+    """
 
     id: UUID
     run_id: UUID
     claims: int
+    output_count: int
     block_id: str
     input_data: str
     large_inputs: str
@@ -93,17 +140,25 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Outputs that a block gave, one after the other: (pin, value) pairs as JSON, and how many."""
+
+    outputs: bytes = b"[]"
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """How a block that ran apart ended: with `error`, wanting to wait for `suspension` (as JSON), or well.
 
-    `outputs` are the (pin, value) pairs that it gave, as JSON. `is_lost` says that nobody knows how far it came.
-    `seconds` is how long it took.
+    `is_lost` says that nobody knows how far it came. `used_tokens` are those that it said it used, `seconds` is how
+    long it took.
     """
 
-    outputs: bytes = b"[]"
     error: str = ""
     suspension: dict[str, Any] | None = None
     is_lost: bool = False
+    used_tokens: int = 0
     seconds: float = 0.0
 
 
@@ -134,22 +189,27 @@ def ask(
     return task_id
 
 
-def ended_among(task_ids: Collection[UUID]) -> list[UUID]:
-    """Those of the tasks that have ended."""
-    query = "SELECT id FROM executions_nodetask WHERE id = ANY(%s) AND ended_at IS NOT NULL"
-    return [task_id for (task_id,) in rows_of(query, [list(task_ids)])]
-
-
-def ending_of(task_id: UUID) -> Ending | None:
-    """How the task ended, or None if it is gone or has not."""
+def with_news(taken_up: Mapping[UUID, int]) -> list[UUID]:
+    """Those of the tasks that have ended, or have given more outputs than were taken up, which the mapping says."""
     query = """
-        SELECT outputs::text, error, suspension::text, is_lost,
-            COALESCE(EXTRACT(epoch FROM ended_at - started_at), 0)::float
-        FROM executions_nodetask
-        WHERE id = %s AND ended_at IS NOT NULL
+        SELECT t.id FROM executions_nodetask t
+        JOIN unnest(%s::uuid[], %s::int[]) AS asked(id, taken_up) ON asked.id = t.id
+        WHERE t.ended_at IS NOT NULL OR t.output_count > asked.taken_up
     """
-    for outputs, error, suspension, is_lost, seconds in rows_of(query, [task_id]):
-        return Ending(outputs.encode(), error, suspension and json.decode(suspension), is_lost, seconds)
+    return [task_id for (task_id,) in rows_of(query, [list(taken_up), list(taken_up.values())])]
+
+
+def news_of(task_id: UUID, position: int) -> Part | Ending | None:
+    """What the task has given from this position on; nothing yet is an empty part, and without more to come its end.
+
+    `position` counts the outputs of the parts before. None if the task is gone.
+    """
+    for outputs, count, has_ended, error, suspension, is_lost, tokens, seconds in rows_of(_NEWS, [position, task_id]):
+        if outputs is not None:
+            return Part(bytes(outputs), count)
+        if has_ended:
+            return Ending(error, suspension and json.decode(suspension), is_lost, tokens, seconds)
+        return Part()
     return None
 
 
@@ -168,17 +228,39 @@ def keep(job: Job) -> bool:
     return bool(rows_of(_KEEP, [settings.LEASE_SECONDS, job.id, job.claims]))
 
 
-def finish(job: Job, ending: Ending) -> bool:
-    """Answer, and wake the run; false, with nothing written, when the task is gone or another's."""
-    suspension = None if ending.suspension is None else json.encode(ending.suspension).decode()
+def hand_on(job: Job, first: int, part: Part) -> bool:
+    """Give the run what the block has given since output `first`, and wake it; prolongs the lease.
+
+    Said again for the same `first`, the new one counts. False, with nothing written, when nobody wants it any more.
+    """
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            outputs = ending.outputs.decode()
-            cursor.execute(_FINISH, [outputs, ending.error, suspension, ending.is_lost, job.id, job.claims])
-            if not cursor.rowcount:
-                return False
-        GraphExecution.objects.filter(pk=job.run_id).wake()
-        queue.ring([job.run_id])
+        if not fetch_prepared(_ADD_PART, {**_part_of(job, first, part), "lease": settings.LEASE_SECONDS}):
+            return False
+        _tell(job, is_followed=first > 0)
+    return True
+
+
+def taken_up(job: Job) -> int:
+    """How many outputs of the task the run has committed."""
+    return next((count or 0 for (count,) in rows_of(_TAKEN_UP, [job.id])), 0)
+
+
+def finish(job: Job, first: int, last: Part, ending: Ending) -> bool:
+    """Answer with the last outputs, from number `first` on, and the end, and wake the run.
+
+    False, with nothing written, when the task is gone or another's.
+    """
+    answer = {
+        **_part_of(job, first, last),
+        "tokens": ending.used_tokens,
+        "error": ending.error,
+        "suspension": None if ending.suspension is None else json.encode(ending.suspension).decode(),
+        "is_lost": ending.is_lost,
+    }
+    with transaction.atomic():
+        if not fetch_prepared(_FINISH, answer):
+            return False
+        _tell(job, is_followed=False)
     return True
 
 
@@ -193,3 +275,21 @@ def forget() -> None:
     """Delete the tasks whose activations have gone on."""
     with connection.cursor() as cursor:
         cursor.execute(_FORGET)
+
+
+def _part_of(job: Job, first: int, part: Part) -> dict[str, Any]:
+    return {
+        "task": job.id,
+        "claims": job.claims,
+        "first": first,
+        "count": part.count,
+        "end": first + part.count,
+        "outputs": part.outputs,
+    }
+
+
+def _tell(job: Job, *, is_followed: bool) -> None:
+    """Wake the run. A driver that follows the task looks for itself."""
+    was_parked = GraphExecution.objects.filter(pk=job.run_id).wake()
+    if was_parked or not is_followed:
+        queue.ring([job.run_id])

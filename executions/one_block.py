@@ -20,7 +20,7 @@ from core import json
 from core.ids import uuid7
 from executions.engine.crossing import context_to_json
 from executions.engine.forks import ForkServer, NodeProcess
-from executions.engine.node_process import BEGIN, MAX_OUTPUT_BYTES, OUTPUT, Order
+from executions.engine.node_process import BEGIN, END, MAX_OUTPUT_BYTES, OUTPUT, Order
 from executions.errors import BlockDisabled, BlockFailed, BlockInputInvalid, BlocksBusy, BlockWaits
 from graphs.blocks.base import BadInput, BadPath, Block, Context
 from graphs.blocks.inputs import prepare
@@ -77,6 +77,7 @@ def _context(user: User) -> dict[str, Any]:
 
 def _run(order: Order, block: Block) -> Outputs:
     outputs: Outputs = {}
+    size = 0
     deadline = time.monotonic() + _START_SECONDS
     with NodeProcess(order, _server()) as process:
         while True:
@@ -87,13 +88,15 @@ def _run(order: Order, block: Block) -> Outputs:
             except (EOFError, OSError):
                 raise BlockFailed(f"{block.name}: its process died ({process.death()})", outputs=outputs) from None
             if message[:1] == OUTPUT:
+                size += len(message)
+                if size > MAX_OUTPUT_BYTES:
+                    most = MAX_OUTPUT_BYTES // 2**20
+                    raise BlockFailed(f"{block.name}: its outputs take more than {most} MB together", outputs=outputs)
                 pin, value = json.decode(message[1:])
-                # What it says it used has no pin.
-                if pin is not None:
-                    outputs.setdefault(pin, []).append(value)
+                outputs.setdefault(pin, []).append(value)
             elif message == BEGIN:
                 deadline = time.monotonic() + SECONDS
-            else:
+            elif message[:1] == END:
                 _check_end(json.decode(message[1:]), block, outputs)
                 return outputs
 

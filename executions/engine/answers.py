@@ -13,9 +13,9 @@ from executions.engine.plan import Plan
 from executions.engine.rows import Claim
 from executions.engine.state import Activation
 from executions.engine.store import Store
-from executions.engine.waits import Wait, outputs_before
+from executions.engine.waits import Wait, outputs_before, taken_up
 from executions.failpoints import failpoint
-from executions.node_tasks import Ending
+from executions.node_tasks import Ending, Part
 from graphs.blocks.base import AskForReview, CallGraph, ChildResult, Context
 
 
@@ -68,15 +68,15 @@ class Answers:
         if reviews:
             decisions = await in_thread(review_service.decided)(reviews)
             answers.update((str(review_id), decision) for review_id, decision in decisions.items())
-        tasks = [UUID(wait["task"]) for wait in waits if "task" in wait]
+        tasks = {UUID(wait["task"]): taken_up(wait) for wait in waits if "task" in wait}
         if tasks:
-            # What came of them may be large, and is fetched for one after the other.
-            answers.update((str(task_id), True) for task_id in await in_thread(node_tasks.ended_among)(tasks))
+            # What they gave may be large, and is fetched part by part.
+            answers.update((str(task_id), True) for task_id in await in_thread(node_tasks.with_news)(tasks))
         return answers
 
-    async def ending_of(self, task_id: str) -> Ending | None:
-        """How a task ended, or None if it is gone."""
-        return await in_thread(node_tasks.ending_of)(UUID(task_id))
+    async def news_of(self, task_id: str, position: int) -> Part | Ending | None:
+        """What a task has given from this position on, or how it ended; None if it is gone."""
+        return await in_thread(node_tasks.news_of)(UUID(task_id), position)
 
     async def _ask_for_task(self, claim: Claim, activation: Activation, question: RunApart) -> UUID:
         return await in_thread(node_tasks.ask)(

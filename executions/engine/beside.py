@@ -12,9 +12,10 @@ from pydantic import BaseModel
 
 from core.errors import DomainError
 from executions.engine.answers import Question, RunApart
-from executions.engine.mailbox import Broken, Called, Ended, Mailbox
+from executions.engine.follower import follow, tell_end
+from executions.engine.mailbox import Broken, Called, Ended, Mailbox, Silent
 from executions.engine.rows import Claim
-from executions.engine.runner import hand_over, run_block, was_done
+from executions.engine.runner import run_block, was_done
 from executions.engine.state import Activation
 from executions.engine.surroundings import Surroundings
 from executions.engine.waits import Waits
@@ -75,20 +76,25 @@ class Beside:
 
     async def _run(self, activation: Activation, block_input: BaseModel, context: Context) -> None:
         task_id = self._waits.task_of(activation)
+        news = None
         try:
-            ending = None if task_id is None else await self._surroundings.ending_of(task_id)
+            if task_id is not None:
+                news = await follow(activation, task_id, self._surroundings.news_of, self._mailbox)
         # Not the block's failure: the driver gives the run up, and whoever claims it next looks again.
         except Exception as error:
             self._mailbox.put(Broken(error))
             return
-        is_lost = ending is not None and ending.is_lost
+        if isinstance(news, Silent):
+            self._mailbox.put(news)
+            return
+        is_lost = news is not None and news.is_lost
         if activation.id in self._in_doubt or (is_lost and activation.node.block.effect is Effect.VERIFIABLE):
             self._in_doubt.discard(activation.id)
             if await was_done(activation, block_input, context, self._mailbox):
                 return
-            ending = None
-        if ending is not None:
-            await hand_over(activation, ending, self._mailbox)
+            news = None
+        if news is not None:
+            tell_end(activation, news, self._mailbox)
         elif activation.node.is_isolated:
             decision = self._waits.permission_of(activation)
             await self._ask(activation, RunApart(context, None if decision is None else decision.data))

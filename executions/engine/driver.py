@@ -21,7 +21,7 @@ from executions.engine.emissions import explain
 from executions.engine.history import restore
 from executions.engine.in_place import InPlace
 from executions.engine.journal import Journal
-from executions.engine.mailbox import Broken, Called, Emitted, Ended, Held, Mailbox, Poked
+from executions.engine.mailbox import Broken, Called, Emitted, Ended, Held, Mailbox, Poked, Silent
 from executions.engine.meter import Meter
 from executions.engine.payer import Payer
 from executions.engine.plan import Plan
@@ -293,7 +293,7 @@ class Driver:
                     is_current = not activation.is_closed and attempt == activation.attempt
                     if is_current and not self._journal.accept(activation, emission):
                         self._beside.cancel(activation)
-                case Called() | Ended():
+                case Called() | Ended() | Silent():
                     await self._settle(message)
         self._room_owed += emissions
         self._resume_ready()
@@ -313,7 +313,7 @@ class Driver:
         soonest = min(limits)
         return None if soonest == math.inf else max(0.0, soonest)
 
-    async def _settle(self, message: Ended | Called) -> None:
+    async def _settle(self, message: Ended | Called | Silent) -> None:
         activation = message.activation
         self._beside.settle(activation)
         if activation.is_closed:
@@ -324,6 +324,11 @@ class Driver:
                 # What was asked before the worker was lost may have been answered since, and a person may have
                 # answered for the rest of the run: nobody tells of it again.
                 await self._look_for_answers()
+        elif isinstance(message, Silent):
+            self._waits.await_more(activation, message.taken_up)
+            self._journal.tell(activation)
+            # More may have come since, which was told while nobody waited for it.
+            await self._look_for_answers()
         elif message.is_unknown:
             self._decide_unknown(activation, explain(message.error or BlockError(LOST)))
         elif message.suspension is not None:

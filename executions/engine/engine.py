@@ -42,7 +42,7 @@ from executions.engine.waits import Wait
 from executions.engine.watchdog import Watchdog
 from executions.errors import Fenced
 from executions.kinds import Status
-from executions.node_tasks import Ending
+from executions.node_tasks import Ending, Part
 from executions.prices import Prices
 from graphs.blocks.registry import BLOCKS
 from graphs.errors import UnknownBlock
@@ -210,9 +210,9 @@ class Engine:
         """Ask something outside of the run, or find that it was asked before; returns the wait for the answer."""
         return await self._answers.ask(claim, activation, question)
 
-    async def ending_of(self, task_id: str) -> Ending | None:
-        """How a block ended that ran apart, or None if nobody knows any more."""
-        return await self._answers.ending_of(task_id)
+    async def news_of(self, task_id: str, position: int) -> Part | Ending | None:
+        """What a block that runs apart has given from this position on, or how it ended; None if nobody knows."""
+        return await self._answers.news_of(task_id, position)
 
     async def answers(self, waits: Sequence[Wait]) -> dict[str, Any]:
         """The answers that are there by now, by the id of what was asked."""

@@ -7,6 +7,7 @@ from executions.engine.plan import Plan
 from executions.engine.rows import History
 from executions.engine.state import Activation, Output, RunState, Token
 from executions.engine.values import Large, plain, recall, recall_input
+from executions.engine.waits import recall_use
 from executions.kinds import NodeStatus
 
 
@@ -26,7 +27,7 @@ def restore(state: RunState, history: History) -> list[Activation]:
 
 def _activation(plan: Plan, row: dict[str, Any], blobs: Mapping[str, Large]) -> Activation:
     status = NodeStatus(row["status"])
-    return Activation(
+    activation = Activation(
         node=plan.nodes[row["node_id"]],
         ordinal=row["ordinal"],
         values={},
@@ -43,6 +44,8 @@ def _activation(plan: Plan, row: dict[str, Any], blobs: Mapping[str, Large]) -> 
         stored=True,
         is_closed=row["ended_at"] is not None,
     )
+    recall_use(activation)
+    return activation
 
 
 def _output(row: dict[str, Any], blobs: Mapping[str, Large]) -> Output:

@@ -49,6 +49,14 @@ class Called:
 
 
 @dataclass(frozen=True, slots=True)
+class Silent:
+    """A block that runs apart gives nothing for a while, after `taken_up` outputs of this turn: its run can wait."""
+
+    activation: Activation
+    taken_up: int
+
+
+@dataclass(frozen=True, slots=True)
 class Broken:
     """Something that the driver needs does not work."""
 
@@ -65,7 +73,7 @@ class Held:
     """A block waits for room: another may take its place, and so make room in the end."""
 
 
-Message = Emitted | Ended | Called | Broken | Poked | Held
+Message = Emitted | Ended | Called | Silent | Broken | Poked | Held
 
 
 class Mailbox:

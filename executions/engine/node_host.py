@@ -12,17 +12,17 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from core import json
 from core.ids import uuid7
 from executions import node_tasks
 from executions.engine.forks import ForkServer, NodeProcess
-from executions.engine.node_process import BEGIN, MAX_OUTPUT_BYTES, OUTPUT, Order
+from executions.engine.node_process import Order
+from executions.engine.node_turn import NodeTurn, Unwanted
 from executions.failpoints import failpoint
 from executions.node_tasks import Ending, Job
 from graphs.blocks.registry import BLOCKS
@@ -32,10 +32,6 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 FORGET_SECONDS = 30.0
 MAX_CLAIMS = 5
-
-
-class Unwanted(Exception):
-    """Nobody waits for the task any more, or another worker has it."""
 
 
 class Stopped(Exception):
@@ -104,9 +100,10 @@ class NodeHost:
             self._threads.submit(self._look_after, job)
 
     def _look_after(self, job: Job) -> None:
+        turn = NodeTurn(job, self._is_out_of_time)
         try:
             failpoint("task.before_start")
-            self._answer(job, self._ending_of(job))
+            turn.finish(self._ending_of(turn))
             failpoint("task.after_answer")
         except (Unwanted, Stopped):
             with suppress(DatabaseError):
@@ -119,116 +116,35 @@ class NodeHost:
             self._slots.release()
             self._bell.set()
 
-    def _ending_of(self, job: Job) -> Ending:
-        may_repeat = BLOCKS.get(job.block_id).effect.is_repeatable
-        if job.claims > 1 and not may_repeat:
+    def _ending_of(self, turn: NodeTurn) -> Ending:
+        job = turn.job
+        if job.claims > 1 and not turn.may_repeat:
             return Ending(error="The worker was lost while this ran", is_lost=True)
         if job.claims > MAX_CLAIMS:
             return Ending(error=f"Given up: {MAX_CLAIMS} workers were lost while this ran")
         try:
-            return self._run(job)
+            return self._run(turn)
         except Stopped:
-            if may_repeat:
+            if turn.may_repeat:
                 raise
             return Ending(error="The worker was stopped while this ran", is_lost=True)
 
-    def _run(self, job: Job) -> Ending:
+    def _run(self, turn: NodeTurn) -> Ending:
         """Run the block in a process and wait for its end; raises `Unwanted` and `Stopped`."""
-        watch = _Watch(job)
-        with NodeProcess(_order_of(job), self._server) as process:
-            while not watch.is_over:
-                ready = wait([process.inbox, process.status], watch.patience)
-                if ready and not (process.inbox in ready and watch.hear(process.inbox)):
-                    watch.mourn(process.death())
-                watch.look()
-                if self._stop_at is not None and time.monotonic() >= self._stop_at:
+        with NodeProcess(_order_of(turn.job), self._server) as process:
+            while turn.ending is None:
+                # While the run has much to take up, the block's messages wait, and then the block.
+                ready = wait([process.inbox, process.status] if turn.has_room else [], turn.patience)
+                if ready and not (process.inbox in ready and turn.hear(process.inbox)):
+                    turn.mourn(process.death())
+                turn.look()
+                if self._is_out_of_time():
                     raise Stopped
         failpoint("task.after_run")
-        return watch.ending
+        return turn.ending
 
-    def _answer(self, job: Job, ending: Ending) -> None:
-        """Write the ending down, however long Postgres is away: the work is done and must not be lost."""
-        while True:
-            try:
-                if not node_tasks.finish(job, ending):
-                    raise Unwanted
-                return
-            except DatabaseError as error:
-                log.warning("The end of task %s cannot be written: %s", job.id, error)
-                if self._stop_at is not None and time.monotonic() > self._stop_at:
-                    raise
-                connection.close()
-                time.sleep(LOOK_SECONDS)
-
-
-class _Watch:
-    """What is known of a block under way."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._may_repeat = BLOCKS.get(job.block_id).effect.is_repeatable
-        self._outputs: list[bytes] = []
-        self._looked_at = self._kept_at = time.monotonic()
-        self._deadline: float | None = None
-        self._ending: Ending | None = None
-
-    @property
-    def is_over(self) -> bool:
-        return self._ending is not None
-
-    @property
-    def ending(self) -> Ending:
-        assert self._ending is not None  # noqa: S101  asked only when it is over
-        return self._ending
-
-    @property
-    def patience(self) -> float:
-        """How many seconds to wait for a message before there is something else to do."""
-        until = self._looked_at + LOOK_SECONDS
-        if self._deadline is not None:
-            until = min(until, self._deadline)
-        return max(0.0, until - time.monotonic())
-
-    def hear(self, inbox: Connection) -> bool:
-        """Take a message; false when there will be no more."""
-        try:
-            message = inbox.recv_bytes(2 * MAX_OUTPUT_BYTES)
-        except (EOFError, OSError):
-            return False
-        if message[:1] == OUTPUT:
-            self._outputs.append(message[1:])
-        elif message == BEGIN:
-            if self._job.timeout_seconds is not None:
-                self._deadline = time.monotonic() + self._job.timeout_seconds
-        else:
-            self._end(**json.decode(message[1:]))
-        return True
-
-    def mourn(self, death: str) -> None:
-        """The process has died without a last word."""
-        self._end(error=f"The process that ran this block died ({death})", is_lost=not self._may_repeat)
-
-    def look(self) -> None:
-        """Keep the lease, notice that nobody wants the task any more, and that its time is up."""
-        now = time.monotonic()
-        if self._deadline is not None and now >= self._deadline and not self.is_over:
-            self._end(error=f"Not done within {self._job.timeout_seconds:g} s")
-        if now - self._looked_at < LOOK_SECONDS:
-            return
-        self._looked_at = now
-        try:
-            if not node_tasks.keep(self._job):
-                raise Unwanted
-            self._kept_at = now
-        except DatabaseError as error:
-            log.warning("The lease of task %s was not prolonged: %s", self._job.id, error)
-            if now - self._kept_at > settings.LEASE_SECONDS:
-                raise Unwanted from error
-        finally:
-            connection.close()
-
-    def _end(self, **how: object) -> None:
-        self._ending = Ending(b"[" + b",".join(self._outputs) + b"]", **how)  # type: ignore[arg-type]
+    def _is_out_of_time(self) -> bool:
+        return self._stop_at is not None and time.monotonic() >= self._stop_at
 
 
 def _order_of(job: Job) -> Order:

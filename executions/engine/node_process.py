@@ -1,8 +1,9 @@
 """What happens in the process of an isolated block: it runs the block, says what came of it, and ends.
 
 It knows the blocks and nothing else: no rows, no queue. Messages to the worker are a letter and JSON: `B` when it
-begins, `O` with a (pin, value) pair for each output, or (null, tokens) for what it says it used, then `E` with the end:
-`{}`, `{"error": text}` or `{"suspension": what to wait for}`.
+begins, `O` with a (pin, value) pair for each output, `U` with the number of tokens that it says it used, then `E` with
+the end: `{}`, `{"error": text}` or `{"suspension": what to wait for}`. As long as the worker takes no messages, the
+block waits.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from graphs.blocks.registry import BLOCKS
 
 BEGIN = b"B"
 OUTPUT = b"O"
+USED = b"U"
 END = b"E"
 MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 _MEGABYTE = 1024 * 1024
@@ -59,19 +61,17 @@ class Outbox:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._size = 0
 
     def send(self, block: Block, emission: Emission | Used) -> None:
         """Send what the block yielded; raises `BlockError` or `DomainError` when it cannot be taken."""
         if isinstance(emission, Used):
-            self._connection.send_bytes(OUTPUT + json.encode([None, max(0, emission.tokens)]))
+            self._connection.send_bytes(USED + json.encode(max(0, emission.tokens)))
             return
         pin, value = pair(emission)
         check_output(block, pin, value)
         message = OUTPUT + json.encode([pin, value])
-        self._size += len(message)
-        if self._size > MAX_OUTPUT_BYTES:
-            raise BlockError(f"Its outputs take more than {MAX_OUTPUT_BYTES // _MEGABYTE} MB together")
+        if len(message) > MAX_OUTPUT_BYTES:
+            raise BlockError(f"An output takes more than {MAX_OUTPUT_BYTES // _MEGABYTE} MB")
         self._connection.send_bytes(message)
 
 

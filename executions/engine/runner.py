@@ -8,13 +8,10 @@ from typing import cast
 
 from pydantic import BaseModel
 
-from core import json
-from executions.engine.crossing import suspension_from_json
 from executions.engine.emissions import stream_of, suspension_of
 from executions.engine.mailbox import Emitted, Ended, Mailbox
 from executions.engine.state import Activation
 from executions.failpoints import failpoint
-from executions.node_tasks import Ending
 from graphs.blocks.base import BlockError, Context, Emission, Suspension, Used
 
 
@@ -45,22 +42,6 @@ async def run_block(
         error = BlockError(f"Not done within {seconds:g} s") if limit.expired() else problem
     activation.seconds += time.monotonic() - began
     mailbox.put(Ended(activation, error, suspension))
-
-
-async def hand_over(activation: Activation, ending: Ending, mailbox: Mailbox) -> None:
-    """Tell what a block gave that ran in a process of its own, and how it ended."""
-    activation.seconds += ending.seconds
-    for pin, value in json.decode(ending.outputs):
-        emission = Used(value) if pin is None else (pin, value)
-        await mailbox.put_emission(Emitted(activation, emission, activation.attempt))
-    mailbox.put(
-        Ended(
-            activation,
-            BlockError(ending.error) if ending.error else None,
-            None if ending.suspension is None else suspension_from_json(ending.suspension),
-            is_unknown=ending.is_lost,
-        )
-    )
 
 
 async def was_done(activation: Activation, block_input: BaseModel, context: Context, mailbox: Mailbox) -> bool:

@@ -10,7 +10,7 @@ from executions.engine.purse import Purse
 from executions.engine.rows import Claim, Committed
 from executions.engine.state import Activation
 from executions.engine.waits import Wait
-from executions.node_tasks import Ending
+from executions.node_tasks import Ending, Part
 
 
 class Surroundings(Protocol):
@@ -27,8 +27,8 @@ class Surroundings(Protocol):
     async def ask(self, claim: Claim, activation: Activation, question: Question) -> Wait:
         """Ask something outside of the run, or find that it was asked before; returns the wait for the answer."""
 
-    async def ending_of(self, task_id: str) -> Ending | None:
-        """How a block ended that ran apart, or None if nobody knows any more."""
+    async def news_of(self, task_id: str, position: int) -> Part | Ending | None:
+        """What a block that runs apart has given from this position on, or how it ended; None if nobody knows."""
 
     async def answers(self, waits: Sequence[Wait]) -> Mapping[str, Any]:
         """The answers that are there by now, by the id of what was asked."""

@@ -1,14 +1,16 @@
 """What the activations of a run wait for: a time, or an answer from outside of the run. Pure.
 
 An activation's `waits` list all of it, the last one open while it waits. Each is stored as JSON, with the number of
-`outputs` that the block had given by then:
+`outputs` that the block had given by then and will not yield again, and with what it had `used`, by what prices are
+for: seconds, bytes of those outputs, tokens.
 
     {"until": time}                     a pause that the block asked for
     {"until": time, "retry": message}   a pause before the next attempt, after this failure
     {"child": id}                       the end of another run
     {"review": id}                      the decision of a person; with "gate": true, whether the block may run at all;
                                         with "retry": message, whether it may run again after this
-    {"task": id}                        the end of a turn of the block in a process of its own
+    {"task": id}                        a turn of the block in a process of its own: its end, or more outputs than the
+                                        first "taken_up" ones of the turn, so many "taken_up_bytes"
     {"credits": amount}                 so many micro-credits to pay for the block; with "funded": true, no longer
 """
 
@@ -29,6 +31,31 @@ _NO_ANSWERS = frozenset({"retry", "gate", "task", "credits"})
 def outputs_before(activation: Activation) -> int:
     """How many outputs the activation had given when it last began to wait: those its block will not yield again."""
     return int(activation.waits[-1]["outputs"]) if activation.waits else 0
+
+
+def taken_up(wait: Wait) -> int:
+    """How many outputs of a turn in a process of its own were taken up when the activation last waited for more."""
+    return int(wait.get("taken_up", 0))
+
+
+def recall_use(activation: Activation) -> None:
+    """Let the activation have used what it had when it last began to wait; what comes again is counted again."""
+    wait = activation.waits[-1] if activation.waits else {}
+    used = wait.get("used", {})
+    activation.seconds = used.get("seconds", 0.0)
+    activation.used_tokens = used.get("tokens", 0)
+    activation.given_bytes = used.get("bytes", 0) + wait.get("taken_up_bytes", 0)
+
+
+def _use_of(activation: Activation, outputs: int) -> dict[str, Any]:
+    """What the activation has used so far, of its outputs the first ones only."""
+    given_bytes = activation.given_bytes if outputs == activation.output_count else _bytes_before(activation)
+    used = {"seconds": round(activation.seconds, 6), "bytes": given_bytes, "tokens": activation.used_tokens}
+    return {"used": used} if any(used.values()) else {}
+
+
+def _bytes_before(activation: Activation) -> int:
+    return int(activation.waits[-1].get("used", {}).get("bytes", 0)) if activation.waits else 0
 
 
 def is_unfunded(activation: Activation) -> bool:
@@ -54,8 +81,17 @@ class Waits:
 
     def add(self, activation: Activation, wait: Wait) -> None:
         """The activation begins to wait."""
-        activation.waits.append(wait)
+        activation.waits.append({**wait, **_use_of(activation, wait["outputs"])})
         activation.status = NodeStatus.REVIEW if "review" in wait else NodeStatus.WAITING
+        self._waiting[activation.id] = activation
+
+    def await_more(self, activation: Activation, taken_up: int) -> None:
+        """The activation waits again for its block that runs apart, so many of whose outputs it has taken up."""
+        wait = activation.waits[-1]
+        wait["taken_up"] = taken_up
+        wait["taken_up_bytes"] = activation.given_bytes - _bytes_before(activation)
+        self._answers.pop(wait["task"], None)
+        activation.status = NodeStatus.WAITING
         self._waiting[activation.id] = activation
 
     def restore(self, activation: Activation) -> None:
@@ -83,6 +119,7 @@ class Waits:
             activation.status = NodeStatus.RUNNING
             activation.attempt += "retry" in activation.waits[-1]
             activation.skip = activation.output_count - outputs_before(activation)
+            recall_use(activation)
         return over
 
     def answers_of(self, activation: Activation) -> tuple[Any, ...]:
@@ -92,9 +129,8 @@ class Waits:
         )
 
     def task_of(self, activation: Activation) -> str | None:
-        """The task that has ended and whose outputs the activation now takes up, or None."""
-        task_id = activation.waits[-1].get("task") if activation.waits else None
-        return task_id if task_id in self._answers else None
+        """The task whose outputs the activation takes up, or None."""
+        return activation.waits[-1].get("task") if activation.waits else None
 
     @property
     def await_tasks(self) -> bool:

@@ -1,6 +1,6 @@
 """The rows of this app, and the questions about them."""
 
-from executions.models.questions import NodeTask, Review
+from executions.models.questions import NodeTask, NodeTaskPart, Review
 from executions.models.runs import (
     Blob,
     BlobUse,
@@ -23,6 +23,7 @@ __all__ = [
     "NodeExecution",
     "NodeOutput",
     "NodeTask",
+    "NodeTaskPart",
     "Review",
     "Schedule",
     "Token",

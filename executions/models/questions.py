@@ -110,10 +110,10 @@ class NodeTask(models.Model):
     """A turn of a block in a process of its own, which any worker of the queue `isolated` may take.
 
     `turn` counts what the activation waited for before. The block gets `input_data`, or what the activation's row holds
-    where that is null. `claims` counts the workers that took it: each may write only
-    while that number is its own. Once it has ended, `outputs` are the (pin, value) pairs that the block gave; `error`
-    says why it failed, `suspension` what it wants to wait for. It is `lost` if nobody can tell how far the block came.
-    The row goes when its activation has gone on.
+    where that is null. `claims` counts the workers that took it: each may write only while that number is its own.
+    `output_count` is how many outputs its parts hold by now. Once it has ended, `error` says why it failed,
+    `suspension` what it wants to wait for, `used_tokens` what it said it used. It is `lost` if nobody can tell how far
+    the block came. The row goes, with its parts, when its activation has gone on.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -133,7 +133,8 @@ class NodeTask(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 
-    outputs = models.JSONField(db_default=[])
+    output_count = models.PositiveIntegerField(db_default=0)
+    used_tokens = models.PositiveBigIntegerField(db_default=0)
     error = models.TextField(db_default="", blank=True)
     suspension = models.JSONField(null=True, blank=True)
     is_lost = models.BooleanField(db_default=False)
@@ -147,3 +148,21 @@ class NodeTask(models.Model):
 
     def __str__(self) -> str:
         return f"{self.node_execution_id}!{self.turn}"
+
+
+class NodeTaskPart(models.Model):
+    """Some of what a block in a process of its own has given: `outputs` are (pin, value) pairs, as JSON.
+
+    The first of them is number `first` of its turn, and they are `count`. Those that come after are in the next part.
+    """
+
+    task = models.ForeignKey(NodeTask, on_delete=models.CASCADE, related_name="parts", db_index=False)
+    first = models.PositiveIntegerField()
+    count = models.PositiveIntegerField()
+    outputs = models.BinaryField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["task", "first"], name="each_output_of_a_task_in_one_part")]
+
+    def __str__(self) -> str:
+        return f"{self.task_id}[{self.first}:{self.first + self.count}]"

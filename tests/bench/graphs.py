@@ -62,13 +62,14 @@ class Graphs:
             ),
         )
 
-    def stream(self, count: int, pause: float) -> Drawn:
+    def stream(self, count: int, pause: float, *, apart: bool) -> Drawn:
         """A node that gives `count` values as fast as it may, and one that takes `pause` seconds for each."""
+        source = "ProbeCountApart" if apart else "ProbeThread"
         return self._once(
-            ("stream", count, pause),
+            ("stream", count, pause, apart),
             lambda: draw(
                 self.user,
-                {"source": ("ProbeThread", {"times": count, "value": 1}), "sink": ("ProbeRead", {"seconds": pause})},
+                {"source": (source, {"times": count, "value": 1}), "sink": ("ProbeRead", {"seconds": pause})},
                 ["source.value -> sink.value"],
             ),
         )

@@ -18,7 +18,7 @@ from tests.drawing import block_id
 from tests.invariants import violations
 
 _UNSAFE = block_id("ProbeUnsafe")
-_APART = block_id("ProbeApart")
+_APART = block_id("ProbeCountApart")
 
 
 @dataclass

@@ -191,7 +191,7 @@ def _trials(todo: list[Cell], owner: User, folder: Path) -> Iterator[list[Trial]
 
 def set_prices(owner: User) -> None:
     """Everything costs something, and the owner can pay."""
-    for block, amount in (("ProbeKeyed", 2), ("ProbeApart", 3), ("CreateDictionary", 1), ("Calculator", 1)):
+    for block, amount in (("ProbeKeyed", 2), ("ProbeCountApart", 3), ("CreateDictionary", 1), ("Calculator", 1)):
         PriceEntry.objects.create(block=block_id(block), amount=amount * CREDIT)
     price_lists.publish("the crash matrix", "prices")
     ledger.credit(owner.pk, 100_000 * CREDIT, kind=Kind.GRANT, key=f"grant:crash:{owner.pk}")

@@ -124,12 +124,12 @@ def timer(owner: User, log: Path) -> Drawn:
 
 
 def isolated(owner: User, log: Path) -> Drawn:
-    """An effect in a process of its own, between two others."""
+    """A stream from a process of its own, between two effects."""
     return draw(
         owner,
         {
             "before": effect(log, value=3),
-            "apart": ("ProbeApart", {"log": str(log), "times": 2}),
+            "apart": ("ProbeCountApart", {"log": str(log), "times": 3, "seconds": 0.12}),
             "after": effect(log),
             "out": output(),
         },
@@ -148,7 +148,7 @@ OUTPUTS: dict[str, list[Any]] = {
     "loop": [5.0],
     "sub-agent": [5],
     "timer": ["tick"],
-    "isolated": [3, 3],
+    "isolated": [1, 2, 3],
 }
 # How many effects each has in an undisturbed run.
-EFFECTS = {"chain": 5, "diamond": 2, "fan-out": 10, "loop": 5, "sub-agent": 2, "timer": 2, "isolated": 4}
+EFFECTS = {"chain": 5, "diamond": 2, "fan-out": 10, "loop": 5, "sub-agent": 2, "timer": 2, "isolated": 5}

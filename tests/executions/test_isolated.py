@@ -9,12 +9,14 @@ import pytest
 from django.db import connection
 
 from accounts.models import User
+from core import json
 from executions import node_tasks, reviews, services
 from executions.again import retry_run
 from executions.engine.engine import Engine
 from executions.engine.node_host import NodeHost
 from executions.explain import why
-from executions.models import Event, GraphExecution, NodeExecution, NodeTask, Review
+from executions.models import Event, GraphExecution, NodeExecution, NodeTask, NodeTaskPart, Review
+from executions.node_tasks import Ending, Part
 from executions.reviews import Verdict
 from graphs.models import Graph, Node
 from tests.drawing import Drawn, block_id, draw
@@ -88,7 +90,8 @@ def test_values_may_be_large_in_both_directions(owner: User, run: Run, host: Nod
         ["one.output -> apart.value", "apart.value -> out.input"],
     )
     done = run(graph)
-    assert NodeTask.objects.get(run=done.pk).outputs == [["value", "x" * 100_000]]
+    part = NodeTaskPart.objects.get(task__run=done.pk)
+    assert (part.count, json.decode(bytes(part.outputs))) == (1, [["value", "x" * 100_000]])
     assert done.node_error_count == 0
 
 
@@ -143,9 +146,10 @@ def test_a_retried_run_runs_the_isolated_block_again_that_failed(
 
 def test_its_rows_go_once_they_are_not_needed_any_more(owner: User, run: Run, host: NodeHost) -> None:
     run(alone(owner))
-    assert NodeTask.objects.count() == 1
+    assert (NodeTask.objects.count(), NodeTaskPart.objects.count()) == (1, 1)
     node_tasks.forget()
     assert not NodeTask.objects.exists()
+    assert not NodeTaskPart.objects.exists()
 
 
 def test_rows_stay_as_long_as_somebody_may_need_them(owner: User, engine: Engine) -> None:
@@ -253,9 +257,11 @@ def test_a_silent_worker_loses_its_task_and_what_it_still_answers(owner: User, e
     assert heir is not None
     assert heir.claims == 2
     assert not node_tasks.keep(lost)
-    assert not node_tasks.finish(lost, node_tasks.Ending(b'[["value", "stale"]]'))
+    assert not node_tasks.hand_on(lost, 0, Part(b'[["value", "stale"]]', 1))
+    assert not node_tasks.finish(lost, 0, Part(b'[["value", "stale"]]', 1), Ending())
+    assert not NodeTaskPart.objects.exists()
     assert node_tasks.keep(heir)
-    assert node_tasks.finish(heir, node_tasks.Ending(b'[["value", "fresh"]]'))
+    assert node_tasks.finish(heir, 0, Part(b'[["value", "fresh"]]', 1), Ending())
     assert outputs(ended(run.pk)) == {"out": ["fresh"]}
 
 

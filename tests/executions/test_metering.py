@@ -148,6 +148,38 @@ def test_a_block_says_what_it_has_used(owner: User, run: Run, price: Charge, blo
     assert (charges(), balance(owner)) == ([(block, 0.12)], 4.88)
 
 
+@pytest.mark.parametrize("block", ["ProbeTokens", "ProbeTokensApart"])
+@pytest.mark.parametrize(("per", "amount", "cost"), [("token", 0.001, 0.24), ("byte", 0.01, 0.11)])
+def test_what_was_used_before_a_run_parked_is_charged_with_the_rest(
+    owner: User, run: Run, price: Charge, block: str, per: str, amount: float, cost: float, host: object
+) -> None:
+    price(block, amount, per)
+    top_up(owner, 5)
+    done = run(
+        draw(owner, {"a": (block, {"tokens": [100, 20], "pause": 1.2}), "out": output()}, ["a.value -> out.value"])
+    )
+
+    assert outputs(done) == {"out": ["so far", 120]}
+    assert GraphExecution.objects.get(pk=done.pk).fence > 1
+    assert charges() == [(block, cost)]
+
+
+def test_bytes_of_a_stream_are_charged_once_whoever_takes_them_up(
+    owner: User, engine: Engine, price: Charge, host: object, hold: Path
+) -> None:
+    price("ProbeCountApart", 0.01, "byte")
+    top_up(owner, 5)
+    graph = draw(owner, {"a": ("ProbeCountApart", {"times": 5, "pauses_after": 3, "hold": str(hold)})})
+    run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, ring=False)
+    engine.ring([run.pk])
+    eventually(lambda: GraphExecution.objects.filter(pk=run.pk, status="WAITING", output_count=3).exists())
+    hold.unlink()
+    done = ended(run.pk)
+
+    assert done.fence > 1
+    assert charges() == [("ProbeCountApart", 0.05)]
+
+
 @pytest.mark.parametrize("block", ["ProbeRead", "ProbeThread"])
 def test_seconds_are_those_that_the_block_took(owner: User, run: Run, price: Charge, block: str) -> None:
     price(block, 1, "second")

@@ -21,7 +21,7 @@ from executions.engine.store import Store
 from executions.engine.sweeps import Sweeps
 from executions.engine.waits import Wait
 from executions.errors import Fenced
-from executions.node_tasks import Ending
+from executions.node_tasks import Ending, Part
 from executions.prices import Prices
 from graphs.blocks.registry import BLOCKS
 from graphs.definition import GraphDefinition
@@ -198,9 +198,9 @@ class Worker:
             self._asking -= 1
             self.store.news.set()
 
-    async def ending_of(self, task_id: str) -> Ending | None:
-        """How a block ended that ran apart; none does here."""
-        return await self._answers.ending_of(task_id)
+    async def news_of(self, task_id: str, position: int) -> Part | Ending | None:
+        """What a block gives that runs apart; none does here."""
+        return await self._answers.news_of(task_id, position)
 
     async def answers(self, waits: Sequence[Wait]) -> dict[str, Any]:
         """The answers that are there by now."""

@@ -178,6 +178,50 @@ class ProbeApart(Probe):
             raise RuntimeError(input.fail)
 
 
+class Count(Fate):
+    """How far to count, and after which number to wait until `hold` is gone."""
+
+    pauses_after: int = -1
+
+
+class ProbeCountApart(Probe):
+    """Counts in a process of its own."""
+
+    id = "01980000-0000-7000-8000-00000000001a"
+    effect = Effect.KEYED
+    isolated = True
+    Input = Count
+
+    def run(self, input: Count, context: Context) -> Emissions:
+        """Emit 1, 2, 3 … and so on."""
+        input.note(context)
+        for number in range(1, input.times + 1):
+            yield "value", number
+            time.sleep(input.seconds)
+            while number == input.pauses_after and Path(input.hold).exists():
+                time.sleep(0.01)
+        if input.fails(context):
+            raise RuntimeError(input.fail)
+
+
+class ProbeCountApartUnsafe(ProbeCountApart):
+    """Counts in a process of its own, and must not be repeated."""
+
+    id = "01980000-0000-7000-8000-00000000001b"
+    effect = Effect.UNSAFE
+
+
+class ProbeCountApartVerifiable(ProbeCountApart):
+    """Counts in a process of its own, and always has."""
+
+    id = "01980000-0000-7000-8000-00000000001c"
+    effect = Effect.VERIFIABLE
+
+    async def was_done(self, input: Count, context: Context) -> Any:
+        """It was done, and this is what it gives."""
+        return [("value", number) for number in range(1, input.times + 1)]
+
+
 class ProbeApartUnsafe(ProbeApart):
     """Runs in a process of its own, and must not be repeated."""
 
@@ -244,9 +288,10 @@ class ProbeMail(Block):
 
 
 class Talk(BlockInput):
-    """How much a turn of a model takes."""
+    """How much a turn of a model takes, and how many seconds to wait between two of them."""
 
     tokens: list[int] = []
+    pause: float = 0.0
 
 
 class ProbeTokens(Block):
@@ -261,9 +306,12 @@ class ProbeTokens(Block):
     examples = (Example({"tokens": [1, 2]}, (("value", 3),)),)
 
     def run(self, input: Talk, context: Context) -> Emissions:
-        """Use tokens, then tell how many."""
+        """Use tokens, then tell how many; with a pause, use them once more before that."""
         for tokens in input.tokens:
             yield Used(tokens)
+        if input.pause and not context.answers:
+            yield "value", "so far"
+            yield Sleep(input.pause)
         yield "value", sum(input.tokens)
 
 
