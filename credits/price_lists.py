@@ -1,13 +1,15 @@
 """What operators want blocks to cost, in versions that never change."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 
+from core import json
 from credits.models import PriceEntry, PriceList
 
 # The version of a run that began before there was any list.
@@ -31,13 +33,44 @@ Entries = Mapping[str, tuple[Entry, ...]]
 def publish(made_by: str, change: str) -> PriceList:
     """Make what operators have entered by now the next version: runs that start from now on have these prices."""
     prices: dict[str, list[dict[str, Any]]] = {}
-    with transaction.atomic():
+    with _next_version() as newest:
         for entry in PriceEntry.objects.order_by("block", "position"):
-            document = {"amount": entry.amount, "per": entry.per, "match": entry.match}
-            prices.setdefault(entry.block, []).append(document)
-        made = PriceList.objects.create(prices=prices, made_by=made_by, change=change)
+            prices.setdefault(entry.block, []).append(_document(entry))
+        declared = newest.declared if newest else {}
+        made = PriceList.objects.create(prices=prices, declared=declared, made_by=made_by, change=change)
     forget()
     return made
+
+
+def declare(prices: Entries) -> PriceList | None:
+    """Make what blocks declare by now the next version, unless the newest has the same; free ones have no entries."""
+    declared = {block: [_document(entry) for entry in entries] for block, entries in prices.items()}
+    with _next_version() as newest:
+        if _priced(declared) == _priced(newest.declared if newest else {}):
+            return None
+        listed = newest.prices if newest else {}
+        made = PriceList.objects.create(
+            prices=listed, declared=declared, made_by="migrate", change="prices declared in code"
+        )
+    forget()
+    return made
+
+
+@contextmanager
+def _next_version() -> Iterator[PriceList | None]:
+    """The newest version while nobody else makes the next one, which follows in the same transaction."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE credits_pricelist IN SHARE ROW EXCLUSIVE MODE")
+        yield PriceList.objects.order_by("-pk").first()
+
+
+def _document(entry: Entry | PriceEntry) -> dict[str, Any]:
+    return {"amount": entry.amount, "per": entry.per, "match": entry.match}
+
+
+def _priced(declared: Mapping[str, Any]) -> Any:
+    """Those that cost something, as they are read from a row."""
+    return json.decode(json.encode({block: entries for block, entries in declared.items() if entries}))
 
 
 def set_price(block: str, price: Entry | None, *, made_by: str) -> PriceList:
@@ -66,18 +99,21 @@ def forget() -> None:
     _newest = (NO_LIST, 0.0)
 
 
-def entries_of(version: int) -> Entries:
-    """What a version says, by block id or `provider:<name>`; nothing for `NO_LIST`."""
+def entries_of(version: int) -> tuple[Entries, Entries]:
+    """What operators had set, by block id or `provider:<name>`, and what blocks declared; nothing for `NO_LIST`."""
     if version == NO_LIST:
-        return {}
+        return {}, {}
     return _entries_of(version)
 
 
 @lru_cache(maxsize=100)
-def _entries_of(version: int) -> Entries:
-    documents = PriceList.objects.values_list("prices", flat=True).get(pk=version)
-    return {block: tuple(_entries(listed)) for block, listed in documents.items()}
+def _entries_of(version: int) -> tuple[Entries, Entries]:
+    listed, declared = PriceList.objects.values_list("prices", "declared").get(pk=version)
+    return _entries(listed), _entries(declared)
 
 
-def _entries(listed: Iterable[Mapping[str, Any]]) -> Iterable[Entry]:
-    return (Entry(document["amount"], document["per"], document["match"]) for document in listed)
+def _entries(documents: Mapping[str, Iterable[Mapping[str, Any]]]) -> Entries:
+    return {
+        block: tuple(Entry(document["amount"], document["per"], document["match"]) for document in listed)
+        for block, listed in documents.items()
+    }

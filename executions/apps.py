@@ -1,8 +1,11 @@
 """The app's name and settings."""
 
 from importlib import import_module
+from typing import Any
 
 from django.apps import AppConfig
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models.signals import post_migrate
 
 
 class ExecutionsConfig(AppConfig):
@@ -21,3 +24,16 @@ class ExecutionsConfig(AppConfig):
 
         files.connect(RunFiles())
         costs.ask(prices.shown)
+        post_migrate.connect(_record_prices, sender=self)
+
+
+def _record_prices(**state: Any) -> None:
+    """Record the prices that blocks declare, once the tables are those of this release."""
+    from executions import prices
+
+    if "apps" in state:
+        try:
+            state["apps"].get_model("credits", "PriceList")._meta.get_field("declared")
+        except (LookupError, FieldDoesNotExist):
+            return
+    prices.record_declared()

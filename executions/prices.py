@@ -8,6 +8,7 @@ from credits import price_lists
 from credits.kinds import CREDIT
 from credits.price_lists import Entries, Entry
 from graphs.blocks.base import Block, Price
+from graphs.blocks.registry import BLOCKS
 
 # For every so many activations of a run.
 FEE = CREDIT
@@ -15,10 +16,11 @@ ACTIVATIONS_PER_FEE = 100
 
 
 class Prices:
-    """The prices of one version of the operators' list, and of the blocks that it does not name."""
+    """The prices of one version of the list, and those in the code of blocks that were not known then."""
 
-    def __init__(self, listed: Entries) -> None:
+    def __init__(self, listed: Entries, declared: Entries) -> None:
         self._listed = listed
+        self._declared = declared
         self._known: dict[str, tuple[Entry, ...]] = {}
 
     def of(self, block: Block) -> tuple[Entry, ...]:
@@ -30,8 +32,8 @@ class Prices:
 
     def _find(self, block: Block) -> tuple[Entry, ...]:
         own = self._listed.get(block.id)
-        if own is None and block.prices:
-            own = tuple(Entry(int(price.amount * CREDIT), price.per, price.match) for price in block.prices)
+        if own is None:
+            own = self._declared.get(block.id, _declared_by(block)) or None
         if own is None and block.provider:
             own = self._listed.get(f"provider:{block.provider}")
         return own or ()
@@ -46,8 +48,17 @@ def shown() -> Callable[[Block], Sequence[Price]]:
 
 
 def of(version: int) -> Prices:
-    """The prices of a version of the operators' list."""
-    return Prices(price_lists.entries_of(version))
+    """The prices of a version of the list."""
+    return Prices(*price_lists.entries_of(version))
+
+
+def record_declared() -> None:
+    """Make a version of the prices in the code of blocks, if they are others than before; runs keep theirs."""
+    price_lists.declare({block.id: _declared_by(block) for block in BLOCKS.all()})
+
+
+def _declared_by(block: Block) -> tuple[Entry, ...]:
+    return tuple(Entry(int(price.amount * CREDIT), price.per, price.match) for price in block.prices)
 
 
 def matching(entries: Iterable[Entry], data: Mapping[str, Any]) -> Entry | None:

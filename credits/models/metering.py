@@ -74,12 +74,14 @@ class PriceEntry(models.Model):
 
 
 class PriceList(models.Model):
-    """All prices that operators had set at one time; runs keep the list that they began with. Never changed.
+    """All prices that held at one time; runs keep the list that they began with. Never changed.
 
-    `prices` has for each block the entries, in their order, as {"amount", "per", "match"}.
+    `prices` are those that operators had set, for each block the entries, in their order, as
+    {"amount", "per", "match"}; `declared`, likewise, those in the code of blocks, for all blocks that were known.
     """
 
     prices = models.JSONField()
+    declared = models.JSONField(db_default={})
     made_by = models.CharField(max_length=254)
     change = models.TextField()
     made_at = models.DateTimeField(db_default=Now())

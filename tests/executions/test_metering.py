@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -29,6 +30,7 @@ from executions.kinds import Status
 from executions.models import GraphExecution, NodeExecution, Schedule
 from executions.reading import run_meta
 from executions.schedules import fire_due
+from graphs.blocks.base import Price
 from graphs.blocks.registry import BLOCKS
 from graphs.services import delete_graph
 from tests import make
@@ -238,6 +240,49 @@ def test_a_run_keeps_the_prices_it_began_with(
 
     assert charges(first) == [("ProbeRead", 1.0), ("ProbeKeyed", 2.0)]
     assert charges(second) == [("ProbeRead", 1.0), ("ProbeKeyed", 9.0)]
+
+
+@pytest.fixture
+def release(transactional_db: None) -> Iterator[Callable[..., None]]:
+    """Makes a release whose blocks declare prices, and migrates to it; the database is emptied without them."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def migrate(**declared: str) -> None:
+            for name, amount in declared.items():
+                patch.setattr(type(BLOCKS.get(block_id(name))), "prices", (Price(Decimal(amount), match={"fail": ""}),))
+            call_command("migrate", verbosity=0)
+
+        yield migrate
+
+
+def test_prices_that_a_release_declares_count_for_runs_that_start_after_it(
+    owner: User, engine: Engine, release: Callable[..., None]
+) -> None:
+    top_up(owner, 50)
+    release(ProbeRead="1.5")
+    release()
+    graph = draw(
+        owner,
+        {"a": ("ProbeRead", {"value": 1}), "b": ("ProbePure", {}), "c": ("ProbeRead", {})},
+        ["a.value -> b.value", "b.value -> c.value"],
+    )
+    before = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, ring=False)
+    release(ProbeRead="4", ProbePure="2")
+    after = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, ring=False)
+    engine.ring([before.pk, after.pk])
+    ended(before.pk), ended(after.pk)
+
+    assert charges(before) == [("ProbeRead", 1.5), ("ProbeRead", 1.5)]
+    assert charges(after) == [("ProbeRead", 4.0), ("ProbePure", 2.0), ("ProbeRead", 4.0)]
+    made = list(PriceList.objects.order_by("id"))
+    assert [(each.pk, each.made_by, each.prices) for each in made] == [
+        (before.price_version, "migrate", {}),
+        (after.price_version, "migrate", {}),
+    ]
+    price_lists.set_price(block_id("ProbePure"), None, made_by="a test")
+    assert PriceList.objects.latest("id").declared == made[1].declared
+    release(ProbeRead="0")
+    assert PriceList.objects.latest("id").declared[block_id("ProbeRead")][0]["amount"] == 0
 
 
 def test_nobody_starts_a_run_without_credits(owner: User, price: Charge, client_of: Callable[..., Any]) -> None:

@@ -165,7 +165,7 @@ class Worker:
             if claim is not None:
                 driver = Driver(claim, await self.plan(claim.graph_id, claim.graph_version), self.store, self)
                 if claim.price_version is not None:
-                    driver.meter(Meter(claim, Prices({})))
+                    driver.meter(Meter(claim, Prices({}, {})))
                 self._drivers[run_id] = driver
                 await driver.drive()
         except (Fenced, OperationalError):
