@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from accounts.models import User
+from accounts import keys
+from accounts.models import ApiKey, ApiKeyPermission, User
 from credits import ledger, price_lists
 from credits.kinds import CREDIT, Kind
 from credits.models import PriceEntry
@@ -102,8 +103,17 @@ class Trial:
         if self.cell.stage == "ring":
             self._order(f"start {self._graph.id} {self._owner.pk} {self._graph.id}")
             return
+        # Those that call others share the budget of an API key besides.
+        key = ApiKey.objects.filter(user=self._owner).first() if self.cell.shape == "sub-agent" else None
         run = services.start_run(
-            self._graph.id, 1, user_id=self._owner.pk, inputs={}, trigger_key=str(self._graph.id), ring=False
+            self._graph.id,
+            1,
+            user_id=self._owner.pk,
+            inputs={},
+            trigger_key=str(self._graph.id),
+            api_key_id=key and key.pk,
+            key_has_budget=key is not None,
+            ring=False,
         )
         orders = {"sweep": "sweep", "task": f"host {run.pk}"}
         self._order(orders.get(self.cell.stage, f"drive {run.pk}"))
@@ -190,11 +200,12 @@ def _trials(todo: list[Cell], owner: User, folder: Path) -> Iterator[list[Trial]
 
 
 def set_prices(owner: User) -> None:
-    """Everything costs something, and the owner can pay."""
+    """Everything costs something, and the owner can pay, also with an API key that has a budget."""
     for block, amount in (("ProbeKeyed", 2), ("ProbeCountApart", 3), ("CreateDictionary", 1), ("Calculator", 1)):
         PriceEntry.objects.create(block=block_id(block), amount=amount * CREDIT)
     price_lists.publish("the crash matrix", "prices")
     ledger.credit(owner.pk, 100_000 * CREDIT, kind=Kind.GRANT, key=f"grant:crash:{owner.pk}")
+    keys.create_key(owner, "crash", [ApiKeyPermission.EXECUTE_GRAPH], max_credits=100_000)
 
 
 def try_out(todo: list[Cell], owner: User, folder: Path) -> dict[Cell, list[str]]:
