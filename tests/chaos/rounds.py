@@ -12,6 +12,7 @@ from tests.chaos.load import Load
 from tests.chaos.shapes import SHAPES
 from tests.chaos.stack import Servers, Worker, persistently
 from tests.chaos.verdict import Verdict, judge
+from tests.crash.person import Person
 from tests.waiting import wait_until
 
 WORKERS = 3
@@ -32,7 +33,7 @@ class Round:
 
     def play(self, seconds: float) -> Verdict:
         """Strike for so many seconds, wait until everything is at rest, and count."""
-        with self._workers() as workers:
+        with self._workers() as workers, Person():
             calm = self._be_calm(workers)
             faults = Faults(self._seed, self._servers, workers, self._folder / "faults.log")
             self._load.start()

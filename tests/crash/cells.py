@@ -20,6 +20,7 @@ from executions.audit import audit
 from executions.failpoints import NAMES
 from executions.kinds import FINAL
 from executions.models import GraphExecution, NodeExecution
+from tests.crash.person import Person
 from tests.crash.shapes import EFFECTS, OUTPUTS, SHAPES
 from tests.drawing import Drawn, block_id
 from tests.invariants import violations
@@ -31,8 +32,10 @@ AT_ONCE = 8
 ATTEMPTS = 3
 NEVER = "The moment never came"
 # Where a moment cannot come in every shape: those in which it does.
-_ONLY_IN = {"output": {"chain", "diamond"}, "park": {"sub-agent", "timer"}, "child": {"sub-agent"},
+_ONLY_IN = {"output": {"chain", "diamond"}, "park": {"sub-agent", "timer", "review"}, "child": {"sub-agent"},
+            "review": {"review"},
             "fund": {"chain", "fan-out", "loop", "sub-agent"}}  # fmt: skip
+_NEVER_SURE = {("release", "timer"), ("release", "review"), ("finish", "review")}
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,9 @@ def cells(stages: Iterable[str], actions: Iterable[str], shapes: Iterable[str]) 
 def _occurs(cell: Cell) -> bool:
     if (cell.stage == "task") != (cell.shape == "isolated"):
         return False
-    # Whoever rings has committed and is done with Postgres; a timer's effects are too short to be interrupted surely.
-    if (cell.stage, cell.action) == ("ring", "drop_db") or (cell.stage, cell.shape) == ("release", "timer"):
+    # Whoever rings has committed and is done with Postgres; a timer's effects are too short to be interrupted surely;
+    # and once a person has decided it is the healthy worker that hears of it.
+    if (cell.stage, cell.action) == ("ring", "drop_db") or (cell.stage, cell.shape) in _NEVER_SURE:
         return False
     return cell.shape in _ONLY_IN.get(cell.stage, SHAPES)
 
@@ -224,7 +228,7 @@ def try_out(todo: list[Cell], owner: User, folder: Path) -> dict[Cell, list[str]
 
 
 def _try_together(todo: list[Cell], owner: User, folder: Path) -> dict[Cell, list[str]]:
-    with _trials(todo, owner, folder) as trials:
+    with _trials(todo, owner, folder) as trials, Person():
         for trial in trials:
             trial.begin()
             trial.interrupt()

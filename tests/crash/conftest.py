@@ -12,7 +12,7 @@ from tests.workers import worker
 
 STAGES = (
     "ring", "claim", "fund", "intent", "effect", "output", "result", "child", "park", "finish", "release", "sweep",
-    "task",
+    "task", "review",
 )  # fmt: skip
 
 
@@ -28,7 +28,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     full = metafunc.config.getoption("full_matrix", default=False)
     stages: list[tuple[str, ...]] = [(stage,) for stage in STAGES] if full else [STAGES[:6], STAGES[6:]]
     actions = ACTIONS if full else ("exit",)
-    shapes = tuple(SHAPES) if full else ("chain", "sub-agent", "isolated")
+    shapes = tuple(SHAPES) if full else ("chain", "sub-agent", "review", "isolated")
     metafunc.parametrize("stages", stages, ids=["-".join((group[0], group[-1])) for group in stages])
     metafunc.parametrize("actions", [actions], ids=["actions"])
     metafunc.parametrize("shapes", [shapes], ids=["shapes"])

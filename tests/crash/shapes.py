@@ -123,6 +123,20 @@ def timer(owner: User, log: Path) -> Drawn:
     )
 
 
+def review(owner: User, log: Path) -> Drawn:
+    """A question to a person, between two effects."""
+    return draw(
+        owner,
+        {
+            "before": effect(log, value="r"),
+            "ask": ("HumanInTheLoop", {"name": "shall it go on?"}),
+            "after": effect(log),
+            "out": output(),
+        },
+        ["before.value -> ask.data", "ask.approved_data -> after.value", "after.value -> out.value"],
+    )
+
+
 def isolated(owner: User, log: Path) -> Drawn:
     """A stream from a process of its own, between two effects."""
     return draw(
@@ -139,7 +153,7 @@ def isolated(owner: User, log: Path) -> Drawn:
 
 SHAPES: dict[str, Callable[[User, Path], Drawn]] = {
     "chain": chain, "diamond": diamond, "fan-out": fan_out, "loop": loop, "sub-agent": sub_agent, "timer": timer,
-    "isolated": isolated,
+    "review": review, "isolated": isolated,
 }  # fmt: skip
 OUTPUTS: dict[str, list[Any]] = {
     "chain": ["a", "a", "a"],
@@ -148,7 +162,8 @@ OUTPUTS: dict[str, list[Any]] = {
     "loop": [5.0],
     "sub-agent": [5],
     "timer": ["tick"],
+    "review": ["r"],
     "isolated": [1, 2, 3],
 }
 # How many effects each has in an undisturbed run.
-EFFECTS = {"chain": 5, "diamond": 2, "fan-out": 10, "loop": 5, "sub-agent": 2, "timer": 2, "isolated": 5}
+EFFECTS = {"chain": 5, "diamond": 2, "fan-out": 10, "loop": 5, "sub-agent": 2, "timer": 2, "review": 2, "isolated": 5}
