@@ -115,7 +115,7 @@ class Trial:
             user_id=self._owner.pk,
             inputs={},
             trigger_key=str(self._graph.id),
-            api_key_id=key and key.pk,
+            api_key_id=key.pk if key else None,
             key_has_budget=key is not None,
             ring=False,
         )
