@@ -7,6 +7,7 @@ nobody else's requests.
 import atexit
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from multiprocessing.connection import wait
 from threading import BoundedSemaphore
@@ -19,6 +20,7 @@ from accounts.models import User
 from core import json
 from core.ids import uuid7
 from executions.engine.crossing import context_to_json
+from executions.engine.far_files import FILE, serve
 from executions.engine.forks import ForkServer, NodeProcess
 from executions.engine.node_process import BEGIN, END, MAX_OUTPUT_BYTES, OUTPUT, Order
 from executions.errors import BlockDisabled, BlockFailed, BlockInputInvalid, BlocksBusy, BlockWaits
@@ -45,14 +47,15 @@ def run_block(user: User, block_id: str, inputs: Mapping[str, Any]) -> Outputs:
     if block.disabled:
         raise BlockDisabled(f"The block {block.name} is switched off", block_id=block_id)
     given = json.encode(_checked(block, inputs)).decode()
-    order = Order(block.id, (given,), json.encode(_context(user)).decode(), settings.NODE_MEMORY_MB)
+    context = _context(user)
+    order = Order(block.id, (given,), json.encode(context_to_json(context)).decode(), settings.NODE_MEMORY_MB)
     if not connection.in_atomic_block:
         # Others can use it meanwhile.
         connection.close()
     if not _turns().acquire(timeout=TURN_SECONDS):
         raise BlocksBusy
     try:
-        return _run(order, block)
+        return _run(order, block, context)
     finally:
         _turns().release()
 
@@ -68,14 +71,12 @@ def _checked(block: Block, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return data
 
 
-def _context(user: User) -> dict[str, Any]:
+def _context(user: User) -> Context:
     zone = "UTC" if user.time_zone == "not-set" else user.time_zone
-    return context_to_json(
-        Context(uuid7(), uuid7(), user_id=user.pk, node_id=uuid7(), key=f"block:{uuid7()}", time_zone=zone)
-    )
+    return Context(uuid7(), uuid7(), user_id=user.pk, node_id=uuid7(), key=f"block:{uuid7()}", time_zone=zone)
 
 
-def _run(order: Order, block: Block) -> Outputs:
+def _run(order: Order, block: Block, context: Context) -> Outputs:
     outputs: Outputs = {}
     size = 0
     deadline = time.monotonic() + _START_SECONDS
@@ -94,6 +95,9 @@ def _run(order: Order, block: Block) -> Outputs:
                     raise BlockFailed(f"{block.name}: its outputs take more than {most} MB together", outputs=outputs)
                 pin, value = json.decode(message[1:])
                 outputs.setdefault(pin, []).append(value)
+            elif message[:1] == FILE:
+                with suppress(EOFError, OSError):
+                    serve(process.inbox, message, context)
             elif message == BEGIN:
                 deadline = time.monotonic() + SECONDS
             elif message[:1] == END:

@@ -1,9 +1,9 @@
 """What happens in the process of an isolated block: it runs the block, says what came of it, and ends.
 
 It knows the blocks and nothing else: no rows, no queue. Messages to the worker are a letter and JSON: `B` when it
-begins, `O` with a (pin, value) pair for each output, `U` with the number of tokens that it says it used, then `E` with
-the end: `{}`, `{"error": text}` or `{"suspension": what to wait for}`. As long as the worker takes no messages, the
-block waits.
+begins, `O` with a (pin, value) pair for each output, `U` with the number of tokens that it says it used, `F` with what
+it wants of the user's files, then `E` with the end: `{}`, `{"error": text}` or `{"suspension": what to wait for}`. As
+long as the worker takes no messages, the block waits.
 """
 
 import asyncio
@@ -19,6 +19,8 @@ from typing import Any, cast
 from core import http, json
 from executions.engine.crossing import context_from_json, suspension_to_json
 from executions.engine.emissions import explain, pair, stream_of, suspension_of
+from executions.engine.far_files import FarFiles, Line
+from graphs.blocks import files
 from graphs.blocks.base import AsyncEmissions, Block, BlockError, Emission, Emissions, Suspension, Used
 from graphs.blocks.inputs import check_output, prepare
 from graphs.blocks.registry import BLOCKS
@@ -52,27 +54,29 @@ def run_node(worker: Connection) -> None:
     # Some systems do not let a process limit itself so; there nothing is limited.
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (order.megabytes * _MEGABYTE, order.megabytes * _MEGABYTE))
-    worker.send_bytes(BEGIN)
-    worker.send_bytes(END + json.encode(_end_of(Outbox(worker), order)))
+    line = Line(worker)
+    files.connect(FarFiles(line))
+    line.say(BEGIN)
+    line.say(END + json.encode(_end_of(Outbox(line), order)))
 
 
 class Outbox:
     """The way of a block's outputs out of its process."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, line: Line) -> None:
+        self._line = line
 
     def send(self, block: Block, emission: Emission | Used) -> None:
         """Send what the block yielded; raises `BlockError` or `DomainError` when it cannot be taken."""
         if isinstance(emission, Used):
-            self._connection.send_bytes(USED + json.encode(max(0, emission.tokens)))
+            self._line.say(USED + json.encode(max(0, emission.tokens)))
             return
         pin, value = pair(emission)
         check_output(block, pin, value)
         message = OUTPUT + json.encode([pin, value])
         if len(message) > MAX_OUTPUT_BYTES:
             raise BlockError(f"An output takes more than {MAX_OUTPUT_BYTES // _MEGABYTE} MB")
-        self._connection.send_bytes(message)
+        self._line.say(message)
 
 
 def _end_of(outbox: Outbox, order: Order) -> dict[str, Any]:

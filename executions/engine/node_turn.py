@@ -16,6 +16,8 @@ from django.db import InterfaceError, OperationalError, connection
 
 from core import json
 from executions import node_tasks
+from executions.engine.crossing import context_from_json
+from executions.engine.far_files import FILE, serve
 from executions.engine.node_process import BEGIN, MAX_OUTPUT_BYTES, OUTPUT, USED
 from executions.failpoints import failpoint
 from executions.node_tasks import Ending, Job, Part
@@ -85,6 +87,8 @@ class NodeTurn:
             return False
         if message[:1] == OUTPUT:
             self._take(message[1:])
+        elif message[:1] == FILE:
+            return self._serve(inbox, message)
         elif message[:1] == USED:
             self._used_tokens += json.decode(message[1:])
         elif message == BEGIN:
@@ -125,6 +129,13 @@ class NodeTurn:
             self._oldest_at = time.monotonic()
         self._outputs.append(output)
         self._size += len(output)
+
+    def _serve(self, inbox: Connection, request: bytes) -> bool:
+        try:
+            serve(inbox, request, context_from_json(json.decode(self.job.context)))
+        except (EOFError, OSError):
+            return False
+        return True
 
     def _end(self, error: str = "", suspension: dict[str, object] | None = None, *, is_lost: bool = False) -> None:
         self.ending = Ending(error, suspension, is_lost, self._used_tokens)

@@ -112,5 +112,5 @@ def to_data_uri(content: bytes, media_type: str) -> str:
 
 def _workspace() -> Workspace:
     if not _workspaces:
-        raise BlockError("files of the workspace are out of reach for a block that runs in a process of its own")
+        raise BlockError("files of the workspace are out of reach here")
     return _workspaces[0]

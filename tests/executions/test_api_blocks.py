@@ -107,6 +107,5 @@ def test_only_so_many_run_at_once(api: APIClient, monkeypatch: pytest.MonkeyPatc
 
 
 def test_it_knows_the_time_zone_of_whoever_asks() -> None:
-    context = one_block._context(User(time_zone="Europe/Zurich"))
-    assert context["time_zone"] == "Europe/Zurich"
-    assert one_block._context(User(time_zone="not-set"))["time_zone"] == "UTC"
+    assert one_block._context(User(time_zone="Europe/Zurich")).time_zone == "Europe/Zurich"
+    assert one_block._context(User(time_zone="not-set")).time_zone == "UTC"

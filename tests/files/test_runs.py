@@ -18,8 +18,10 @@ from files.models import State, StoredFile
 from graphs.blocks import files as block_files
 from graphs.blocks.base import BlockError, Context
 from graphs.blocks.files import File
-from tests.drawing import Drawn, draw
-from tests.executions.conftest import Run, engine, run  # noqa: F401  fixtures
+from graphs.models import Node
+from tests.drawing import Drawn, block_id, draw
+from tests.executions.conftest import Run, engine, host, quick, run  # noqa: F401  fixtures
+from tests.executions.test_engine import output, outputs
 from tests.files.conftest import Kept, Upload
 from tests.files.scanner import a_scanner
 
@@ -210,9 +212,52 @@ def test_a_file_that_is_too_large_for_a_block_is_not_loaded(
         block_files.read_file(uri, context)
 
 
+def apart(graph: Drawn, node: str) -> Drawn:
+    """The graph with this node in a process of its own."""
+    Node.objects.filter(pk=graph.nodes[node]).update(metadata={"isolated": True})
+    return graph
+
+
+def test_a_block_in_a_process_of_its_own_reads_and_stores_files(
+    mine: APIClient,
+    owner: User,
+    store: Drawn,
+    run: Run,  # noqa: F811
+    host: object,  # noqa: F811
+    upload: Upload,
+) -> None:
+    table = upload(CSV, "people.csv", by=mine).json()["file_uri"]
+    read = run(apart(a_table(owner), "read"), table=table)
+    assert given(read, "rows") == [[{"name": "Ada", "age": "36"}]]
+
+    kept = run(apart(store, "keep"), file=table)
+    [uri] = given(kept, "file_out")
+    copy = StoredFile.objects.visible_to(owner, datetime.now(UTC)).get(run_id=kept.pk)
+    assert (uri, copy.name, copy.size) == (copy.uri, "people.csv", len(CSV))
+    assert mine.get(f"/api/files/{copy.pk}/download").getvalue() == CSV
+
+
+def test_a_block_in_a_process_of_its_own_sees_no_file_of_another(
+    owner: User,
+    run: Run,  # noqa: F811
+    host: object,  # noqa: F811
+    upload: Upload,
+) -> None:
+    theirs = upload(CSV).json()["file_uri"]
+    nodes = {"read": ("ReadSpreadsheet", {"file_input": theirs}), "wrong": output("wrong")}
+    graph = apart(draw(owner, nodes, ["read.error -> wrong.value"]), "read")
+    assert outputs(run(graph)) == {"wrong": [f"There is no file {theirs} of yours, or it has expired"]}
+
+
+def test_a_block_that_is_tried_out_reads_files(api: APIClient, upload: Upload) -> None:
+    there = {"file_input": upload(CSV).json()["file_uri"]}
+    answer = api.post(f"/api/blocks/{block_id('ReadSpreadsheet')}/execute", there, format="json")
+    assert (answer.status_code, answer.json()["rows"]) == (200, [[{"name": "Ada", "age": "36"}]])
+
+
 def test_where_no_workspace_is_in_reach_a_block_is_told(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(block_files, "_workspaces", [])
 
-    with pytest.raises(BlockError, match="out of reach for a block that runs in a process of its own"):
+    with pytest.raises(BlockError, match="files of the workspace are out of reach here"):
         block_files.read_file(ABSENT, context)
     assert block_files.read_file("data:,hello", context).content == b"hello"
