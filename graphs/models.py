@@ -88,12 +88,16 @@ class GraphVersionQuerySet(models.QuerySet["GraphVersion"]):
 
     def with_nodes(self) -> Self:
         """The same versions with their graph and nodes fetched along."""
-        nodes = models.Prefetch("nodes", Node.objects.order_by("position", "id"))
-        return self.select_related("graph").prefetch_related(nodes)
+        return self.select_related("graph").prefetch_related(nodes_in_order())
 
     def with_drawing(self) -> Self:
         """The same versions with their graph, nodes and links fetched along."""
         return self.with_nodes().prefetch_related(models.Prefetch("links", Link.objects.order_by("position", "id")))
+
+
+def nodes_in_order() -> "models.Prefetch[Any]":
+    """To fetch the nodes of versions along, in the order in which they were drawn."""
+    return models.Prefetch("nodes", Node.objects.order_by("position", "id"))
 
 
 class GraphVersion(WrittenOnce):

@@ -23,13 +23,15 @@ def as_graph(version: GraphVersion, called: Sequence[GraphVersion] = (), *, for_
     }
 
 
-def as_meta(version: GraphVersion, called: Sequence[GraphVersion] = (), *, for_export: bool = False) -> Json:
-    """One version without its drawing; an export has no secrets, owner or webhooks."""
-    return {
-        **_described(version, _nodes(version, for_export), for_export=for_export),
-        "sub_graphs": [],
-        "credentials_input_schema": _credentials(version, called),
-    }
+def as_meta(version: GraphVersion, computed: Json, *, for_export: bool = False) -> Json:
+    """One version without its drawing, with what was computed of it; an export has no secrets, owner or webhooks."""
+    return {**_described(version, for_export=for_export), "sub_graphs": [], **computed}
+
+
+def computed_of(version: GraphVersion, called: Sequence[GraphVersion], *, for_export: bool = False) -> Json:
+    """What follows from the nodes of a version and of those that it calls."""
+    nodes = _nodes(version, for_export)
+    return {**interface.describe(nodes), "credentials_input_schema": _credentials(version, called)}
 
 
 class _StrippedNode:
@@ -55,7 +57,8 @@ def _drawn(version: GraphVersion, for_export: bool) -> Json:
         inbound.setdefault(link.sink_id, []).append(links[link.id])
         outbound.setdefault(link.source_id, []).append(links[link.id])
     return {
-        **_described(version, nodes, for_export=for_export),
+        **_described(version, for_export=for_export),
+        **interface.describe(nodes),
         "created_at": version.created_at,
         "nodes": [
             {
@@ -87,7 +90,7 @@ def _link(link: Link) -> Json:
     }
 
 
-def _described(version: GraphVersion, nodes: Sequence[Node | _StrippedNode], *, for_export: bool) -> Json:
+def _described(version: GraphVersion, *, for_export: bool) -> Json:
     graph = version.graph
     texts: Mapping[str, str | None] = {
         "name": version.name,
@@ -105,7 +108,6 @@ def _described(version: GraphVersion, nodes: Sequence[Node | _StrippedNode], *, 
         "forked_from_id": graph.forked_from_id and str(graph.forked_from_id),
         "forked_from_version": graph.forked_from_version,
         "user_id": "" if for_export else str(graph.owner_id),
-        **interface.describe(nodes),
     }
 
 

@@ -26,7 +26,7 @@ _MOST_COMPARED = 1_000
 
 def of_version(version: GraphVersion, *, for_export: bool = False) -> str:
     """The tag of one version; of its nodes only those are read that call others, unless all have been."""
-    others = _states(version.graph.owner_id) if _calls_others(version) else ()
+    others = _states(version.graph.owner_id) if calls_others(version) else ()
     return tag_of("version", blocks(), version.pk, version.is_active, for_export, *others)
 
 
@@ -56,7 +56,8 @@ def _states(owner_id: UUID) -> "QuerySet[Graph, tuple[Any, ...]]":
     return graphs.values_list("id", "latest_version", "active_version", "updated_at")
 
 
-def _calls_others(version: GraphVersion) -> bool:
+def calls_others(version: GraphVersion) -> bool:
+    """Whether a version has nodes that call others."""
     if "nodes" in getattr(version, "_prefetched_objects_cache", {}):
         return any(node.block_id in _agents() for node in version.nodes.all())
     return version.nodes.filter(block_id__in=_agents()).exists()

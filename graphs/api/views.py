@@ -19,8 +19,9 @@ from graphs.api.serializers import ExportQuery, GraphQuery
 from graphs.blocks.catalogue import describe
 from graphs.blocks.costs import as_costs, prices_now
 from graphs.blocks.registry import BLOCKS
+from graphs.metas import metas_of
 from graphs.models import Graph, GraphVersion
-from graphs.rendering import as_graph, as_meta
+from graphs.rendering import as_graph
 from graphs.schemas import (
     ActivateVersion,
     BlockModels,
@@ -55,11 +56,10 @@ def active_graphs(request: Request, *, for_export: bool = False) -> Response:
     tag = tags.of_active(_user(request).pk, paging.page, paging.page_size, for_export=for_export)
     if same := not_modified(request, tag):
         return same
-    active = GraphVersion.objects.visible_to(_user(request)).active().with_nodes()
+    active = GraphVersion.objects.visible_to(_user(request)).active().select_related("graph")
     versions, pagination = paging.cut(active.order_by("-graph__updated_at", "-graph_id"))
-    called = services.called_by(versions)
     return Response(
-        [as_meta(version, called[version.pk], for_export=for_export) for version in versions],
+        metas_of(versions, for_export=for_export),
         headers={**page_headers(pagination), "ETag": tag},
     )
 

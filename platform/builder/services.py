@@ -16,9 +16,8 @@ from builder import menu
 from builder.models import MAX_QUERY, Search
 from builder.relevance import LEAST, Extra, relevance
 from executions.models import GraphExecution
+from graphs.metas import metas_of
 from graphs.models import GraphVersion
-from graphs.rendering import as_meta
-from graphs.services import called_by
 
 RECENT = 5
 TOP = 5
@@ -86,7 +85,11 @@ def search(user: User, query: str, filters: Sequence[Filter]) -> Found:
 def shown(user: User, items: Sequence[menu.Entry | GraphVersion]) -> list[Json]:
     """What was found as clients get it: blocks as in the catalogue, graphs as LibraryAgent."""
     versions = [item for item in items if isinstance(item, GraphVersion)]
-    drawn = GraphVersion.objects.visible_to(user).filter(pk__in=[version.pk for version in versions]).with_nodes()
+    drawn = (
+        GraphVersion.objects.visible_to(user)
+        .filter(pk__in=[version.pk for version in versions])
+        .select_related("graph")
+    )
     agents = _agents(user, list(drawn.annotate(last_status=_last_status(user)))) if versions else {}
     return [agents[item.pk] if isinstance(item, GraphVersion) else item.info for item in items]
 
@@ -118,8 +121,8 @@ def _last_status(user: User) -> Subquery:
 
 
 def _agents(user: User, versions: Sequence[GraphVersion]) -> dict[UUID, Json]:
-    called = called_by(versions)
-    return {version.pk: _agent(user, version, as_meta(version, called[version.pk])) for version in versions}
+    metas = metas_of(versions)
+    return {version.pk: _agent(user, version, meta) for version, meta in zip(versions, metas, strict=True)}
 
 
 def _agent(user: User, version: GraphVersion, meta: Json) -> Json:

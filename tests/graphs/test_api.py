@@ -183,11 +183,25 @@ def test_the_list_can_be_turned_page_by_page(api: APIClient, user: User) -> None
 def test_the_list_takes_as_many_queries_for_many_graphs_as_for_one(graphs: int, api: APIClient, user: User) -> None:
     for _ in range(graphs):
         make.a_graph(user)
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
-        api.get("/api/graphs")
+    with CaptureQueriesContext(connection) as queries:
+        first = api.get("/api/graphs")
     assert len(queries) == 3  # what the tag is made of, the versions with their graphs, the nodes
+    with CaptureQueriesContext(connection) as queries:
+        again = api.get("/api/graphs")
+    assert len(queries) == 2  # versions never change: what their nodes say of them is known
+    assert again.json() == first.json()
+
+
+def test_what_the_list_shows_of_a_graph_that_calls_others_is_found_out_each_time(api: APIClient, user: User) -> None:
+    inner = make.a_graph(user)
+    make.a_graph(user, make.a_drawing({"call": make.an_agent(str(inner.graph_id))}))
+    counts = []
+    for _ in range(3):
+        with CaptureQueriesContext(connection) as queries:
+            api.get("/api/graphs")
+        counts.append(len(queries))
+    # Those for the nodes of the one that calls, and for the one that is called with its nodes and links.
+    assert counts == [6, 6, 6]
 
 
 def test_a_version_is_read_in_three_queries(api: APIClient, user: User) -> None:
