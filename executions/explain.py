@@ -159,6 +159,8 @@ def of_wait(name: str, wait: Mapping[str, Any], attempt: int, now: datetime, of_
     if "child" in wait:
         reasons = " ".join(of_child) or "It is gone."
         return f"{name} waits for the run {wait['child']} that it called, which itself: {reasons}"
+    if "funded" in wait:
+        return f"{name} is paid for, and runs as soon as others of its run have made room."
     if "credits" in wait:
         return f"{name} waits for credits: it costs {shown(wait['credits'])}, and less is left."
     until = datetime.fromisoformat(wait["until"])

@@ -202,6 +202,7 @@ class Driver:
                 await self._flush()
                 if self._is_ending:
                     return
+                self._resume_ready()
         if self._room_owed and self._backlog < MAX_BACKLOG:
             self._mailbox.give_room(self._room_owed)
             self._room_owed = 0
@@ -395,7 +396,6 @@ class Driver:
     def _resume_ready(self) -> None:
         """Run on the activations whose wait is over."""
         for activation in self._waits.take_over(self._now()):
-            self._journal.note(activation)
             if self._waits.is_rerun_refused(activation):
                 self._journal.fail(activation, BlockError(UNKNOWN_OUTCOME.format(activation.waits[-1]["retry"])))
             else:
@@ -446,6 +446,7 @@ class Driver:
         await self._beside.abandon()
         self._admitted.clear()
         self._in_place.clear()
+        self._queued.clear()
         self._payer.clear()
         self._journal.terminate_open()
         self._journal.batch.end(status, error_code, error)
@@ -456,7 +457,7 @@ class Driver:
     async def _flush(self) -> Committed:
         """Commit everything decided so far, then start the blocks whose intents it recorded."""
         self._in_place.tell()
-        self._payer.put_off()
+        self._payer.put_off(self._take_unwritten())
         await self._payer.collect()
         committed, batch = await self._journal.commit(self._wakes_answered)
         self._flushed_at = self._loop.time()
@@ -466,6 +467,13 @@ class Driver:
         for activation, block_input in admitted:
             self._beside.run(activation, block_input, self._context(activation))
         return committed
+
+    def _take_unwritten(self) -> list[Activation]:
+        """Those that have begun, wait for room, and have no row yet; they leave the queue."""
+        unwritten = [each for each in self._queued if each.started_at is not None and not each.stored]
+        if unwritten:
+            self._queued = deque(each for each in self._queued if each.started_at is None or each.stored)
+        return unwritten
 
     def _now(self) -> datetime:
         """The time by the database's clock."""

@@ -23,6 +23,7 @@ from executions.engine.rows import Claim, Committed
 from executions.engine.state import Activation, Output, RunState
 from executions.engine.store import Store
 from executions.engine.values import Stored, plain, store, store_input
+from executions.engine.waits import go_on
 from executions.errors import OverLimit
 from executions.kinds import EventKind, NodeStatus
 from graphs.blocks.base import BlockError, Decision, Used
@@ -74,7 +75,7 @@ class Journal:
         self._begun = self._claim.node_count + len(activations)
 
     def begin(self, activation: Activation) -> None:
-        """Consume the activation's values, unless it had begun before; raises `OverLimit` beyond the budget."""
+        """Consume the activation's values, or let it go on after a wait; raises `OverLimit` beyond the budget."""
         if activation.started_at is None:
             if self._begun >= self._claim.node_budget:
                 node, times = self._state.busiest()
@@ -84,6 +85,8 @@ class Journal:
             activation.started_at = self._now()
             self._open[activation.id] = activation
             self._state.begin(activation)
+        elif activation.status is not NodeStatus.RUNNING:
+            go_on(activation)
 
     def prepare(self, activation: Activation, permission: Decision | None) -> BaseModel | None:
         """What the activation's block is given, as the person left it who was asked for `permission`.
@@ -151,10 +154,6 @@ class Journal:
     def tell(self, activation: Activation) -> None:
         """The activation's row has changed, and whoever watches shall see it."""
         self.batch.tell(activation)
-
-    def note(self, activation: Activation) -> None:
-        """The activation's row has changed."""
-        self.batch.note(activation)
 
     def tell_run(self, kind: EventKind) -> None:
         """Whoever watches shall see this of the run."""

@@ -87,8 +87,14 @@ class Payer:
             granted = await self._purse.reserve(self._claim, beyond, may_owe=True)
             batch.charges = within(batch.charges, granted.amount)
 
-    def put_off(self) -> None:
-        """What is held back waits for credits in its row: after a commit it must not look as if it had run."""
+    def put_off(self, paid: Sequence[Activation]) -> None:
+        """What is held back, and what is paid for and has no room to run, waits in its row.
+
+        After a commit it must not look as if it had run, nor be missing.
+        """
+        for activation in paid:
+            self._wait(activation)
+            self._waits.fund(activation)
         if self._held_back:
             held_back, self._held_back = self._held_back, []
             for activation in held_back:
@@ -128,5 +134,6 @@ class Payer:
         return 0 if meter is None else meter.need(activations, self._journal.begun)
 
     def _wait(self, activation: Activation) -> None:
-        self._waits.add(activation, {"credits": self._need([activation]), "outputs": outputs_before(activation)})
+        price = self._need([activation]) or activation.promised
+        self._waits.add(activation, {"credits": price, "outputs": outputs_before(activation)})
         self._journal.tell(activation)

@@ -47,6 +47,14 @@ def recall_use(activation: Activation) -> None:
     activation.given_bytes = used.get("bytes", 0) + wait.get("taken_up_bytes", 0)
 
 
+def go_on(activation: Activation) -> None:
+    """The activation waits no more: its block runs again. Until then its row shall say that it waits."""
+    activation.status = NodeStatus.RUNNING
+    activation.attempt += "retry" in activation.waits[-1]
+    activation.skip = activation.output_count - outputs_before(activation)
+    recall_use(activation)
+
+
 def _use_of(activation: Activation, outputs: int) -> dict[str, Any]:
     """What the activation has used so far, of its outputs the first ones only."""
     given_bytes = activation.given_bytes if outputs == activation.output_count else _bytes_before(activation)
@@ -112,14 +120,10 @@ class Waits:
         self._answers.update(answers)
 
     def take_over(self, now: datetime) -> list[Activation]:
-        """The activations whose wait is over; they wait no more and run again."""
+        """The activations whose wait is over, which are to go on."""
         over = [activation for activation in self._waiting.values() if self._is_over(activation.waits[-1], now)]
         for activation in over:
             del self._waiting[activation.id]
-            activation.status = NodeStatus.RUNNING
-            activation.attempt += "retry" in activation.waits[-1]
-            activation.skip = activation.output_count - outputs_before(activation)
-            recall_use(activation)
         return over
 
     def answers_of(self, activation: Activation) -> tuple[Any, ...]:

@@ -112,6 +112,7 @@ class Town:
         self.stripe.faults = self.draw.choices([500, "lost"], k=self.draw.randrange(1, 4))
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seed", range(2))
 def test_whatever_happens_the_books_agree_with_stripes(
     stripe: FakeStripe, client_of: Callable[[User], APIClient], races: int, seed: int, db: None

@@ -237,6 +237,7 @@ def test_events_of_months_ago_are_forgotten_and_change_nothing_if_they_come_agai
     assert without_times(rows()) == without_times(before)
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.django_db(transaction=True)
 def test_however_the_news_of_a_payment_race_it_is_credited_once(
     stripe: FakeStripe, owner: User, client_of: Callable[[User], APIClient], races: int

@@ -68,6 +68,9 @@ def test_a_wait_says_until_when_and_why() -> None:
     assert of_wait("Node X", {"child": "c"}, 1, NOW, ["It sleeps."]) == (
         "Node X waits for the run c that it called, which itself: It sleeps."
     )
+    assert of_wait("Node X", {"credits": 2_000_000, "funded": True}, 1, NOW, []) == (
+        "Node X is paid for, and runs as soon as others of its run have made room."
+    )
 
 
 def test_a_run_that_waits_for_a_person_says_since_when_and_what_about(user: User) -> None:

@@ -1,6 +1,7 @@
 """What runs cost, and what happens when there is not enough to pay for it."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -24,6 +25,7 @@ from credits.kinds import CREDIT, Kind
 from credits.models import Account, Hold, PriceEntry, PriceList, Transfer
 from executions import again, bookkeeping, services
 from executions.audit import audit
+from executions.engine.beside import MAX_TASKS
 from executions.engine.engine import Engine
 from executions.explain import why
 from executions.kinds import Status
@@ -492,6 +494,43 @@ def test_a_worker_that_is_lost_does_not_charge_twice(
 
     assert ended(run.pk).status == "COMPLETED"
     assert (charges(run), balance(owner)) == ([("ProbeRead", 2.0), ("ProbeKeyed", 3.0)], 45.0)
+
+
+@pytest.mark.parametrize("block", ["ProbeKeyed", "ProbeUnsafe"])
+@pytest.mark.parametrize("is_stopped", [False, True], ids=["lost", "stopped"])
+def test_what_is_paid_for_and_has_no_room_yet_outlives_its_worker(
+    owner: User, another_engine: Callable[..., Engine], price: Charge, hold: Path, is_stopped: bool, block: str
+) -> None:
+    more = 12
+    price(block, 1)
+    top_up(owner, 500)
+    graph = draw(
+        owner,
+        {
+            "step": ("StepThroughItems", {"items": list(range(MAX_TASKS + more))}),
+            "wait": (block, {"hold": str(hold)}),
+            "out": output(),
+        },
+        ["step.item -> wait.value", "wait.value -> out.value"],
+    )
+    run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, ring=False)
+    first = another_engine()
+    first.ring([run.pk])
+    began = NodeExecution.objects.filter(run=run.pk, block_id=block_id(block), status="RUNNING")
+    eventually(lambda: began.count() == MAX_TASKS)
+    assert NodeExecution.objects.filter(run=run.pk, block_id=block_id(block), status="WAITING").count() == more
+    heir = another_engine()
+    if is_stopped:
+        first.stop(grace=0)
+        heir.ring([run.pk])
+    else:
+        take_over(run, heir)
+    hold.unlink()
+    done = ended(run.pk, 20)
+
+    repeated = MAX_TASKS + more if block == "ProbeKeyed" else more
+    assert (len(outputs(done)["out"]), Counter(charges(run))[block, 1.0]) == (repeated, repeated)
+    assert done.node_error_count == MAX_TASKS + more - repeated
 
 
 def test_a_retry_pays_only_for_what_runs_again(owner: User, run: Run, engine: Engine, price: Charge) -> None:
