@@ -1,6 +1,6 @@
 """What a graph looks like from outside: schemas of its inputs, outputs and credentials, and how it is started.
 
-Computed from the nodes each time and never stored. Nodes whose block is not installed are left out.
+Computed from the nodes and never stored. Nodes whose block is not installed are left out.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

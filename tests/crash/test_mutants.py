@@ -12,25 +12,31 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db.models import F
 from django.test import override_settings
 from psycopg import OperationalError
 
 from accounts.models import User
 from credits import ledger
-from executions import services
+from executions import node_tasks, services
 from executions.audit import audit
 from executions.engine import driver, store, sweeps
 from executions.engine.batch import Batch
+from executions.engine.beside import MAX_TASKS
 from executions.engine.engine import Engine
+from executions.engine.node_host import NodeHost
+from executions.engine.node_turn import NodeTurn
 from executions.engine.rows import Claim, Committed
 from executions.kinds import FINAL
-from executions.models import GraphExecution, NodeExecution
+from executions.models import GraphExecution, NodeExecution, NodeTask
+from executions.node_tasks import Job, Part
 from tests.crash.cells import set_prices
-from tests.drawing import draw
+from tests.drawing import block_id, draw
 from tests.executions.conftest import eventually
 from tests.executions.test_engine import output, outputs
 from tests.executions.test_recovery import Forgetful, Unhurried, a_call, lapse, start, take_over
 from tests.invariants import violations
+from tests.workers import ROOT
 
 PATIENCE = 4.0
 
@@ -240,6 +246,46 @@ def a_worker_is_gone_after_a_result(owner: User, stage: Stage, folder: Path) -> 
         return seen(run, {"out": [1]}) + audit().problems
 
 
+def blocks_are_paid_for_and_have_no_room(owner: User, stage: Stage, folder: Path) -> list[str]:
+    """More blocks are paid for than may run at once, when their worker is gone."""
+    hold = folder / "hold"
+    hold.touch()
+    many = MAX_TASKS + 5
+    nodes: dict[str, tuple[str, dict[str, Any]]] = {
+        "each": ("StepThroughItems", {"items": list(range(many))}),
+        "wait": ("ProbeKeyed", {"hold": str(hold)}),
+        "out": output(),
+    }
+    set_prices(owner)
+    with override_settings(CREDITS="paid"):
+        run = start(draw(owner, nodes, ["each.item -> wait.value", "wait.value -> out.value"]), owner)
+        stage.engine().ring([run.pk])
+        began = NodeExecution.objects.filter(run=run.pk, block_id=block_id("ProbeKeyed"), status="RUNNING")
+        eventually(lambda: began.count() == MAX_TASKS)
+        take_over(run, stage.engine())
+        hold.unlink()
+        return seen(run, {"out": list(range(many))}) + audit().problems
+
+
+def a_host_is_lost_amid_a_stream(owner: User, stage: Stage, folder: Path) -> list[str]:
+    """A block that runs apart had given two of four values when the worker that looked after it fell silent."""
+    run = start(
+        draw(owner, {"count": ("ProbeCountApart", {"times": 4}), "out": output()}, ["count.value -> out.value"]), owner
+    )
+    stage.engine().ring([run.pk])
+    lost: Job = eventually(lambda: node_tasks.claim("lost", [block_id("ProbeCountApart")]))
+    assert node_tasks.hand_on(lost, 0, Part(b'[["value",1],["value",2]]', 2))
+    NodeTask.objects.update(lease_until=F("asked_at"))
+    heir = NodeHost()
+    with pytest.MonkeyPatch.context() as patch:
+        # Where its processes find the probes.
+        patch.setenv("PYTHONPATH", str(ROOT / "tests" / "packages"))
+        heir.start()
+        found = seen(run, {"out": [1, 2, 3, 4]})
+        heir.stop(grace=0)
+    return found
+
+
 class Unheard(Engine):
     """An engine that loses the database after each commit in which something has ended."""
 
@@ -275,6 +321,16 @@ def charges_follow_the_commit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Engine, "announce", announce_and_charge)
     guard = "FROM own, jsonb_to_recordset(%(rows)s -> 'charges')"
     without("_COMMIT_METERED", guard, guard.replace("charges", "none"))(patch)
+
+
+def paid_ones_are_not_written(patch: pytest.MonkeyPatch) -> None:
+    """What has begun and waits for room has no row."""
+    patch.setattr(driver.Driver, "_take_unwritten", lambda self: [])
+
+
+def nothing_is_dropped(patch: pytest.MonkeyPatch) -> None:
+    """A host takes whatever the block gives for new."""
+    patch.setattr(NodeTurn, "_take", lambda self, output: self._outputs.append(output))
 
 
 def no_skip(patch: pytest.MonkeyPatch) -> None:
@@ -341,6 +397,8 @@ MUTANTS: dict[str, tuple[Scenario, Mutate]] = {
         without("_CLAIM", "AND executions_has_place(user_id, graph_id, %(per_user)s, %(per_graph)s)"),
     ),
     "a repeated stream is stored again": (a_stream_breaks_off, no_skip),
+    "a stream is handed on again": (a_host_is_lost_amid_a_stream, nothing_is_dropped),
+    "what is paid for is not written down": (blocks_are_paid_for_and_have_no_room, paid_ones_are_not_written),
     "an unsafe effect is repeated": (an_effect_is_cut_off, unsafe_is_repeated),
     "a call without a key": (a_call_is_cut_off, a_new_child_each_time),
 }
