@@ -12,7 +12,7 @@ from core.admin import ReadOnly
 from core.errors import DomainError
 from credits.adjustments import decide
 from credits.errors import shown
-from credits.models import Account, Adjustment, Hold, PriceEntry, PriceList, Transfer
+from credits.models import Account, Adjustment, Hold, LedgerAudit, PriceEntry, PriceList, Transfer
 from credits.price_lists import publish
 
 
@@ -160,6 +160,14 @@ class PriceListAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # n
 
     list_display = ("id", "made_at", "made_by", "change")
     search_fields = ("made_by", "change")
+    ordering = ("-id",)
+
+
+@admin.register(LedgerAudit)
+class LedgerAuditAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    """When the books were audited, and what did not fit."""
+
+    list_display = ("at", "mismatches", "accounts", "transfers", "billable_nodes", "payments", "since")
     ordering = ("-id",)
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from django.db import connection, transaction
 from django.utils import timezone
 
-from credits.models import Account, Transfer
+from credits.models import Account, LedgerAudit, Transfer
 from credits.payments.bookings import wrong_bookings
 from credits.payments.comparison import compare_lately
 from credits.payments.errors import PaymentsOff
@@ -113,11 +113,24 @@ def audit(since: datetime | None = None) -> Report:
     return report
 
 
-def audit_with_stripe(since: datetime | None = None) -> Report:
+def audit_on_record(since: datetime | None = None) -> Report:
     """As `audit`, and what was bought and went back beside Stripe's own books, of a month unless told otherwise.
 
-    Where Stripe is not set up it is not asked. Raises `PaymentsUnavailable`.
+    What was found stays on record. Where Stripe is not set up it is not asked. Raises `PaymentsUnavailable`.
     """
+    report = _audit_with_stripe(since)
+    LedgerAudit.objects.create(
+        since=since,
+        accounts=report.accounts,
+        transfers=report.transfers,
+        billable_nodes=report.billable_nodes,
+        payments=report.payments,
+        problems=report.problems,
+    )
+    return report
+
+
+def _audit_with_stripe(since: datetime | None) -> Report:
     report = audit(since)
     try:
         compared = compare_lately(since or timezone.now() - timedelta(days=31))

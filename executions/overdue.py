@@ -60,6 +60,9 @@ WHERE next_fire_at < clock_timestamp() ORDER BY next_fire_at LIMIT 1
 """
 
 
+RULES = ("queued", "lapsed", "due", "orphaned", "isolated")
+
+
 @dataclass(frozen=True, slots=True)
 class Overdue:
     """The oldest run that a rule has not handled yet, and since how many seconds it should have been."""
@@ -70,18 +73,13 @@ class Overdue:
 
 
 def overdue() -> list[Overdue]:
-    """The oldest run of each rule that has any: queued, lapsed, due, orphaned, isolated.
+    """The oldest run of each of the `RULES` that has any.
 
     Isolated blocks may wait while others run: only if no worker runs any is one overdue.
     """
-    rules = {
-        "queued": (_QUEUED, [settings.RUNS_PER_USER, settings.RUNS_PER_GRAPH]),
-        "lapsed": (_LAPSED, []),
-        "due": (_DUE, []),
-        "orphaned": (_ORPHANED, []),
-        "isolated": (_UNTAKEN, []),
-    }
-    return [Overdue(rule, *row) for rule, question in rules.items() for row in rows_of(*question)]
+    places = [settings.RUNS_PER_USER, settings.RUNS_PER_GRAPH]
+    questions = [(_QUEUED, places), (_LAPSED, []), (_DUE, []), (_ORPHANED, []), (_UNTAKEN, [])]
+    return [Overdue(rule, *row) for rule, question in zip(RULES, questions, strict=True) for row in rows_of(*question)]
 
 
 def unfired() -> tuple[UUID, float] | None:

@@ -14,7 +14,7 @@ from celery.signals import worker_process_init, worker_process_shutdown, worker_
 from django.utils import timezone
 
 from executions import blobs, bookkeeping, old_fires, queue, schedules
-from executions.audit import audit_with_stripe
+from executions.audit import audit_on_record
 from executions.engine.engine import DRAIN_SECONDS, Engine
 from executions.engine.node_host import NodeHost
 
@@ -62,7 +62,7 @@ def tidy_credits() -> None:
 @shared_task(name=queue.AUDIT_LEDGER, ignore_result=True)
 def audit_ledger() -> None:
     """Beat asks each night to prove the books, with the nodes of the last two days; what does not fit is an error."""
-    report = audit_with_stripe(timezone.now() - timedelta(days=2))
+    report = audit_on_record(timezone.now() - timedelta(days=2))
     for problem in report.problems:
         log.error("The books are wrong: %s", problem)
     log.info("The books were audited: %d transfers, %d mismatches", report.transfers, len(report.problems))

@@ -1,6 +1,6 @@
 """The rows: the books, what was bought and went back, and what runs hold and blocks cost."""
 
-from credits.models.books import Account, Adjustment, DayTotal, Fold, LowBalance, Transfer
+from credits.models.books import Account, Adjustment, DayTotal, Fold, LedgerAudit, LowBalance, Transfer
 from credits.models.metering import Hold, PriceEntry, PriceList
 from credits.models.payments import (
     Customer,
@@ -21,6 +21,7 @@ __all__ = [
     "DayTotal",
     "Fold",
     "Hold",
+    "LedgerAudit",
     "LowBalance",
     "PriceEntry",
     "PriceList",

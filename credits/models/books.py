@@ -167,6 +167,33 @@ class Fold(models.Model):
         return f"up to {self.done}"
 
 
+class LedgerAudit(models.Model):
+    """What an audit of the books looked at, and the `problems` that it found, as sentences, two hundred at most.
+
+    It looked at nodes and charges `since` then, at all of them if that is null. `payments` is null when Stripe was not
+    asked.
+    """
+
+    at = models.DateTimeField(db_default=Now())
+    since = models.DateTimeField(null=True, blank=True)
+    accounts = models.PositiveBigIntegerField()
+    transfers = models.PositiveBigIntegerField()
+    billable_nodes = models.PositiveBigIntegerField()
+    payments = models.PositiveBigIntegerField(null=True, blank=True)
+    problems = models.JSONField(default=list, blank=True)
+
+    class Meta:
+        verbose_name = "audit"
+
+    def __str__(self) -> str:
+        return f"{self.at}: {self.mismatches} mismatches"
+
+    @property
+    def mismatches(self) -> int:
+        """How much did not fit, up to as many as are written down."""
+        return len(self.problems)
+
+
 class LowBalance(models.Model):
     """Below how many credits a balance is low, in the only row; without one, 500. A trigger reads it."""
 

@@ -65,6 +65,7 @@ VARIABLES = [
     Variable("TASKLOOM_NODE_TASKS", "2", "Isolated blocks that one worker process runs at once."),
     Variable("TASKLOOM_NODE_MEMORY_MB", "2048", "How much memory (address space) an isolated block may take."),
     Variable("TASKLOOM_VALUE_BYTES", "67108864", "The largest value that a block may give or be given, as JSON."),
+    Variable("TASKLOOM_METRICS_TOKEN", "", "The token with which Prometheus asks for /metrics. Unset: there are none."),
     Variable("TASKLOOM_CREDITS", "disabled", "How use is paid for: disabled, monthly (a refill each month) or paid."),
     Variable("TASKLOOM_MONTHLY_CREDITS", "1500", "What monthly fills balances up to, in credits (US cents)."),
     Variable("TASKLOOM_ADJUSTMENT_LIMIT", "10000", "Credits that one administrator may give or take alone."),

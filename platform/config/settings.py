@@ -145,6 +145,10 @@ FILE_QUOTA_MB = env.number("TASKLOOM_FILE_QUOTA_MB")
 RUN_FILE_HOURS = env.number("TASKLOOM_RUN_FILE_HOURS")
 CLAMD_URL = env.text("TASKLOOM_CLAMD_URL")
 
+# --- Metrics ----------------------------------------------------------------------------------------------------
+
+METRICS_TOKEN = env.text("TASKLOOM_METRICS_TOKEN")
+
 # --- Postgres ---------------------------------------------------------------------------------------------------
 
 DATABASE_URL = env.text("DATABASE_URL") or paths.database_url(TASKLOOM_HOME)

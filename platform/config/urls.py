@@ -7,11 +7,13 @@ from django.views.generic import RedirectView
 
 from config.docs import DocsView, SchemaView
 from config.health import HealthView
+from config.metrics import MetricsView
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="docs")),
     path("favicon.ico", RedirectView.as_view(url=static("taskloom/icon.svg"))),
     path("health", HealthView.as_view(), name="health"),
+    path("metrics", MetricsView.as_view(), name="metrics"),
     path("api/schema/", SchemaView.as_view(), name="schema"),
     path("api/docs/", DocsView.as_view(), name="docs"),
     path("api/", include("accounts.api.urls")),

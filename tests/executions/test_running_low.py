@@ -11,7 +11,7 @@ from credits import ledger, price_lists, tasks
 from credits.kinds import CREDIT, Kind
 from credits.models import Customer, PriceEntry, TopUp
 from executions import services
-from executions.audit import audit_with_stripe
+from executions.audit import audit_on_record
 from executions.engine.engine import Engine
 from executions.kinds import Status
 from executions.models import GraphExecution
@@ -56,5 +56,5 @@ def test_a_run_that_used_everything_up_goes_on_when_the_card_was_charged(
         assert (done.status, outputs(done)) == ("COMPLETED", {"out": [1]})
         assert TopUp.objects.get().attempt == f"auto:{owner.pk}:{run.pk}"
         assert ledger.settled_balance(owner.pk) == (900 + 1000 - 3 * 400) * CREDIT
-        report = audit_with_stripe()
+        report = audit_on_record()
         assert (report.problems, report.payments, report.billable_nodes) == ([], 0, 3)

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from core.errors import DomainError
 from credits.payments.comparison import LEFT_OUT
-from executions.audit import audit_with_stripe
+from executions.audit import audit_on_record
 
 
 class Command(BaseCommand):
@@ -25,7 +25,7 @@ class Command(BaseCommand):
         """Print what was looked at and every mismatch."""
         days = options["days"]
         try:
-            report = audit_with_stripe(None if days is None else timezone.now() - timedelta(days=days))
+            report = audit_on_record(None if days is None else timezone.now() - timedelta(days=days))
         except DomainError as error:
             raise CommandError(f"{error.message}. {error.hint}") from None
         self.stdout.write(f"{report.accounts} accounts, {report.transfers} transfers")
