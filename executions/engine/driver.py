@@ -202,7 +202,6 @@ class Driver:
                 await self._flush()
                 if self._is_ending:
                     return
-                self._resume_ready()
         if self._room_owed and self._backlog < MAX_BACKLOG:
             self._mailbox.give_room(self._room_owed)
             self._room_owed = 0
@@ -457,7 +456,8 @@ class Driver:
     async def _flush(self) -> Committed:
         """Commit everything decided so far, then start the blocks whose intents it recorded."""
         self._in_place.tell()
-        self._payer.put_off(self._take_unwritten())
+        paid = self._take_unwritten()
+        self._payer.put_off(paid)
         await self._payer.collect()
         committed, batch = await self._journal.commit(self._wakes_answered)
         self._flushed_at = self._loop.time()
@@ -466,6 +466,8 @@ class Driver:
         admitted, self._admitted = self._admitted, []
         for activation, block_input in admitted:
             self._beside.run(activation, block_input, self._context(activation))
+        if paid and not self._is_ending:
+            self._resume_ready()
         return committed
 
     def _take_unwritten(self) -> list[Activation]:
