@@ -88,8 +88,8 @@ JOIN executions_nodeexecution n ON n.id = t.node_execution_id WHERE t.id = %s
 _FINISH = """
 WITH own AS (
     UPDATE executions_nodetask SET
-        output_count = %(end)s, used_tokens = %(tokens)s, error = %(error)s, suspension = %(suspension)s,
-        is_lost = %(is_lost)s, ended_at = clock_timestamp(), lease_until = NULL
+        output_count = %(end)s, used_tokens = %(tokens)s, error = %(error)s, later = %(later)s,
+        suspension = %(suspension)s, is_lost = %(is_lost)s, ended_at = clock_timestamp(), lease_until = NULL
     WHERE id = %(task)s AND claims = %(claims)s AND ended_at IS NULL
     RETURNING id
 ), last AS (
@@ -114,7 +114,7 @@ DELETE FROM executions_nodetaskpart p USING gone WHERE p.task_id = gone.id
 
 # Both in one snapshot: once it has ended, no part can follow that was not seen.
 _NEWS = """
-SELECT p.outputs, p.count, t.ended_at IS NOT NULL, t.error, t.suspension::text, t.is_lost, t.used_tokens,
+SELECT p.outputs, p.count, t.ended_at IS NOT NULL, t.error, t.later, t.suspension::text, t.is_lost, t.used_tokens,
     COALESCE(EXTRACT(epoch FROM t.ended_at - t.started_at), 0)::float
 FROM executions_nodetask t LEFT JOIN executions_nodetaskpart p ON p.task_id = t.id AND p.first = %s
 WHERE t.id = %s
@@ -151,11 +151,12 @@ class Part:
 class Ending:
     """How a block that ran apart ended: with `error`, wanting to wait for `suspension` (as JSON), or well.
 
-    `is_lost` says that nobody knows how far it came. `used_tokens` are those that it said it used, `seconds` is how
-    long it took.
+    `later` is in how many seconds it asks to be tried again. `is_lost` says that nobody knows how far it came.
+    `used_tokens` are those that it said it used, `seconds` is how long it took.
     """
 
     error: str = ""
+    later: float = 0.0
     suspension: dict[str, Any] | None = None
     is_lost: bool = False
     used_tokens: int = 0
@@ -204,11 +205,11 @@ def news_of(task_id: UUID, position: int) -> Part | Ending | None:
 
     `position` counts the outputs of the parts before. None if the task is gone.
     """
-    for outputs, count, has_ended, error, suspension, is_lost, tokens, seconds in rows_of(_NEWS, [position, task_id]):
+    for outputs, count, has_ended, error, later, suspension, *rest in rows_of(_NEWS, [position, task_id]):
         if outputs is not None:
             return Part(bytes(outputs), count)
         if has_ended:
-            return Ending(error, suspension and json.decode(suspension), is_lost, tokens, seconds)
+            return Ending(error, later, suspension and json.decode(suspension), *rest)
         return Part()
     return None
 
@@ -254,6 +255,7 @@ def finish(job: Job, first: int, last: Part, ending: Ending) -> bool:
         **_part_of(job, first, last),
         "tokens": ending.used_tokens,
         "error": ending.error,
+        "later": ending.later,
         "suspension": None if ending.suspension is None else json.encode(ending.suspension).decode(),
         "is_lost": ending.is_lost,
     }

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from executions.engine.answers import Question
 from executions.engine.beside import Beside
-from executions.engine.emissions import explain
+from executions.engine.emissions import explain, seconds_of
 from executions.engine.history import restore
 from executions.engine.in_place import InPlace
 from executions.engine.journal import Journal
@@ -344,7 +344,7 @@ class Driver:
         if pause is None:
             self._journal.fail(activation, error)
             return
-        asked = min(DAY, error.seconds) if isinstance(error, TryLater) else 0.0
+        asked = min(DAY, seconds_of(error)) if isinstance(error, TryLater) else 0.0
         self._pause(activation, max(pause, asked), retry=explain(error), outputs=outputs_before(activation))
 
     def _decide_unknown(self, activation: Activation, why: str) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from core import json
 from core.errors import DomainError
-from graphs.blocks.base import AskForReview, Block, BlockError, CallGraph, Sleep, Suspension
+from graphs.blocks.base import AskForReview, Block, BlockError, CallGraph, Sleep, Suspension, TryLater
 
 MAX_ERROR = 10_000
 MAX_PIN = 1000
@@ -74,6 +74,12 @@ def text_of(thing: Any) -> str:
     # Whatever it raises, even to end the process.
     except BaseException:
         return f"a {_storable(type(thing).__name__)} that does not say what it is"
+
+
+def seconds_of(error: TryLater) -> float:
+    """In how many seconds the block asks to be tried again; 0 for what is no such number."""
+    seconds: Any = error.seconds
+    return min(float(seconds), MAX_SLEEP) if isinstance(seconds, (int, float)) and seconds > 0 else 0.0
 
 
 def _storable(text: str) -> str:

@@ -9,7 +9,7 @@ from executions.engine.mailbox import Emitted, Ended, Mailbox, Silent
 from executions.engine.state import Activation
 from executions.engine.waits import taken_up
 from executions.node_tasks import Ending, Part
-from graphs.blocks.base import BlockError
+from graphs.blocks.base import BlockError, TryLater
 
 # How often to look for more, and after how long without any the run may as well park.
 LOOK_SECONDS = 0.05
@@ -51,11 +51,17 @@ def tell_end(activation: Activation, ending: Ending, mailbox: Mailbox) -> None:
     mailbox.put(
         Ended(
             activation,
-            BlockError(ending.error) if ending.error else None,
+            _error_of(ending),
             None if ending.suspension is None else suspension_from_json(ending.suspension),
             is_unknown=ending.is_lost,
         )
     )
+
+
+def _error_of(ending: Ending) -> BlockError | None:
+    if ending.later:
+        return TryLater(ending.error, ending.later)
+    return BlockError(ending.error) if ending.error else None
 
 
 async def _hand_on(part: Part, activation: Activation, mailbox: Mailbox) -> None:

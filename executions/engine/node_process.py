@@ -2,8 +2,8 @@
 
 It knows the blocks and nothing else: no rows, no queue. Messages to the worker are a letter and JSON: `B` when it
 begins, `O` with a (pin, value) pair for each output, `U` with the number of tokens that it says it used, `F` with what
-it wants of the user's files, then `E` with the end: `{}`, `{"error": text}` or `{"suspension": what to wait for}`. As
-long as the worker takes no messages, the block waits.
+it wants of the user's files, then `E` with the end: `{}`, `{"error": text}`, with "later" if it asks to be tried again
+in so many seconds, or `{"suspension": what to wait for}`. As long as the worker takes no messages, the block waits.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from typing import Any, cast
 
 from core import http, json
 from executions.engine.crossing import context_from_json, suspension_to_json
-from executions.engine.emissions import explain, pair, stream_of, suspension_of
+from executions.engine.emissions import explain, pair, seconds_of, stream_of, suspension_of
 from executions.engine.far_files import FarFiles, Line
 from graphs.blocks import files
-from graphs.blocks.base import AsyncEmissions, Block, BlockError, Emission, Emissions, Suspension, Used
+from graphs.blocks.base import AsyncEmissions, Block, BlockError, Emission, Emissions, Suspension, TryLater, Used
 from graphs.blocks.inputs import check_output, prepare
 from graphs.blocks.registry import BLOCKS
 
@@ -90,6 +90,8 @@ def _end_of(outbox: Outbox, order: Order) -> dict[str, Any]:
         else:
             suspension = _forward(block, emissions, outbox)
         return {} if suspension is None else {"suspension": suspension_to_json(suspension)}
+    except TryLater as error:
+        return {"error": explain(error), "later": seconds_of(error)}
     except MemoryError:
         return {"error": f"It needs more memory than TASKLOOM_NODE_MEMORY_MB allows, {order.megabytes} MB"}
     # A block is foreign code: whatever it raises, even to end the process, is its node's failure.

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from typing import Any
 
 from django.conf import settings
 from django.db import Error as DatabaseError
@@ -137,8 +138,8 @@ class NodeTurn:
             return False
         return True
 
-    def _end(self, error: str = "", suspension: dict[str, object] | None = None, *, is_lost: bool = False) -> None:
-        self.ending = Ending(error, suspension, is_lost, self._used_tokens)
+    def _end(self, **how: Any) -> None:
+        self.ending = Ending(**how, used_tokens=self._used_tokens)
 
     def _pass_on(self, now: float) -> None:
         """Hand on a part that is due, or ask whether there is room again."""

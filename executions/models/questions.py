@@ -111,9 +111,10 @@ class NodeTask(models.Model):
 
     `turn` counts what the activation waited for before. The block gets `input_data`, or what the activation's row holds
     where that is null. `claims` counts the workers that took it: each may write only while that number is its own.
-    `output_count` is how many outputs its parts hold by now. Once it has ended, `error` says why it failed,
-    `suspension` what it wants to wait for, `used_tokens` what it said it used. It is `lost` if nobody can tell how far
-    the block came. The row goes, with its parts, when its activation has gone on.
+    `output_count` is how many outputs its parts hold by now. Once it has ended, `error` says why it failed, and
+    `later` in how many seconds it may be tried again; `suspension` what it wants to wait for, `used_tokens` what it
+    said it used. It is `lost` if nobody can tell how far the block came. The row goes, with its parts, when its
+    activation has gone on.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -136,6 +137,7 @@ class NodeTask(models.Model):
     output_count = models.PositiveIntegerField(db_default=0)
     used_tokens = models.PositiveBigIntegerField(db_default=0)
     error = models.TextField(db_default="", blank=True)
+    later = models.FloatField(db_default=0.0)
     suspension = models.JSONField(null=True, blank=True)
     is_lost = models.BooleanField(db_default=False)
 

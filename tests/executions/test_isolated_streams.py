@@ -2,6 +2,7 @@
 
 import os
 import signal
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,16 @@ def test_an_attempt_that_follows_does_not_give_again_what_was_handed_on(
     done = run(graph)
     assert outputs(done) == {"out": [1, 2, 3, 4]}
     assert (probe_of(done).attempt, len(keys(log))) == (2, 2)
+
+
+def test_an_attempt_waits_as_long_as_the_block_asks(owner: User, run: Run, host: NodeHost) -> None:
+    graph = counting(owner, times=1, fail="busy", later=0.7, recovers=True)
+    Node.objects.filter(pk=graph.nodes["count"]).update(metadata={"retry": {"attempts": 2, "seconds": 0}})
+    done = run(graph)
+    node = probe_of(done)
+    task, retry, _ = node.waits
+    assert (outputs(done), retry["retry"], "task" in task) == ({"out": [1]}, "busy", True)
+    assert datetime.fromisoformat(retry["until"]) >= node.started_at + timedelta(seconds=0.7)
 
 
 def kill_the_process(run: GraphExecution, log: Path) -> None:

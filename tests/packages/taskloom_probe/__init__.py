@@ -201,7 +201,7 @@ class ProbeCountApart(Probe):
             while number == input.pauses_after and Path(input.hold).exists():
                 time.sleep(0.01)
         if input.fails(context):
-            raise RuntimeError(input.fail)
+            raise TryLater(input.fail, input.later) if input.later else RuntimeError(input.fail)
 
 
 class ProbeCountApartUnsafe(ProbeCountApart):
