@@ -11,6 +11,7 @@ from rest_framework.views import APIView
 
 from accounts.models import User
 from core.api import error_responses
+from core.whole_numbers import WholeNumberField
 from credits.adjustments import adjust
 from credits.api.views_payments import CheckoutSerializer, PurchaseSerializer, user_of
 from credits.balances import balance_of
@@ -32,7 +33,7 @@ class AddCreditsSerializer(serializers.Serializer[Any]):
     """A change of somebody's balance."""
 
     user_id = serializers.UUIDField()
-    amount = serializers.IntegerField(
+    amount = WholeNumberField(
         min_value=-MOST_CREDITS, max_value=MOST_CREDITS, help_text="Credits; below 0 to take some."
     )
     comments = serializers.CharField(max_length=2000, help_text="Why.")

@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from core.idempotency import KEY, KEY_RULE, LONGEST_KEY
 from core.paging import CursorPaginationSerializer, PaginationSerializer
+from core.whole_numbers import WholeNumberField
 from credits.kinds import MOST_CREDITS
 from executions import services
 from executions.kinds import NodeStatus, Status
@@ -43,7 +44,7 @@ class ExecuteSerializer(serializers.Serializer[Any]):
         allow_null=True,
         help_text="How many outputs its nodes may give before it is ended as FAILED, output_budget_exceeded.",
     )
-    max_credits = serializers.IntegerField(
+    max_credits = WholeNumberField(
         min_value=1,
         max_value=MOST_CREDITS,
         default=None,

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from core.api import error_responses
+from core.whole_numbers import WholeNumberField
 from credits.kinds import CREDIT, MOST_CREDITS
 from executions.api.requests import user_of
 from executions.estimates import Estimate, NodeEstimate, Source, Unknown, estimate_run
@@ -30,7 +31,7 @@ class EstimateRequestSerializer(serializers.Serializer[Any]):
         min_value=1, max_value=2_147_483_647, default=None, allow_null=True, help_text="Absent: the highest."
     )
     node_budget = serializers.IntegerField(min_value=1, max_value=10_000_000, default=NODE_BUDGET)
-    max_credits = serializers.IntegerField(min_value=1, max_value=MOST_CREDITS, default=None, allow_null=True)
+    max_credits = WholeNumberField(min_value=1, max_value=MOST_CREDITS, default=None, allow_null=True)
 
 
 class EstimateSerializer(serializers.Serializer[Any]):

@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 from core.api import checked_query, error_responses
 from core.idempotency import IDEMPOTENCY_KEY, idempotency_key_of
 from core.paging import Paging, page_headers, page_parameters
+from core.whole_numbers import WholeNumberField
 from credits.kinds import MOST_CREDITS
 from executions import cron, schedules
 from executions.api.requests import trigger_of, user_of
@@ -60,7 +61,7 @@ class ScheduleCreationSerializer(serializers.Serializer[Any]):
         default=Overlap.ALLOW.value,
         help_text="Whether to run while the last run that it started is still under way.",
     )
-    max_credits = serializers.IntegerField(
+    max_credits = WholeNumberField(
         min_value=1,
         max_value=MOST_CREDITS,
         default=None,

@@ -73,7 +73,9 @@ def test_an_administrator_gives_and_takes_with_a_reason(
 @pytest.mark.parametrize(
     ("amount", "comments", "status", "code"),
     [(0, "why", 400, "amount_invalid"), (-31, "why", 402, "insufficient_credits"), (5, " ", 422, "request_invalid"),
-     (1.5, "why", 422, "request_invalid"), ("many", "why", 422, "request_invalid"),
+     (1.5, "why", 422, "request_invalid"), (30.0, "why", 422, "request_invalid"),
+     (True, "why", 422, "request_invalid"), ("30", "why", 422, "request_invalid"),
+     ("1_000", "why", 422, "request_invalid"), ("many", "why", 422, "request_invalid"),
      (2**31, "why", 422, "request_invalid")],
 )  # fmt: skip
 def test_a_change_that_cannot_be_changes_nothing(
@@ -89,6 +91,7 @@ def test_a_change_that_cannot_be_changes_nothing(
     refused = adding(client_of(admin), user, amount, comments)
     assert (refused.status_code, refused.json()["code"]) == (status, code)
     assert balance_of(user.pk) == 30 * CREDIT
+    assert Transfer.objects.count() == 1
 
 
 @pytest.mark.usefixtures("paid")

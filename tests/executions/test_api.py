@@ -231,6 +231,7 @@ def test_a_key_that_cannot_be_stored_is_refused(api: APIClient, graph: GraphVers
         ({"credentials_inputs": {"a": {"id": "1"}}}, "body.credentials_inputs.a.provider"),
         ({"source": "elsewhere"}, "body.source"),
         ({"dry_run": "perhaps"}, "body.dry_run"),
+        *[({"max_credits": amount}, "body.max_credits") for amount in ("30", "1_000", 30.0, 1.5, True)],
     ],
 )
 def test_a_body_of_another_shape_is_refused(api: APIClient, graph: GraphVersion, body: object, place: str) -> None:

@@ -139,6 +139,10 @@ def test_without_a_version_the_highest_is_kept_whatever_is_saved_later(
         ({"overlap_policy": "queue"}, 422, "request_invalid", "body.overlap_policy"),
         ({"catch_up_seconds": 10**9}, 422, "request_invalid", "body.catch_up_seconds"),
         ({"credentials": {"key": "secret"}}, 422, "request_invalid", "body.credentials.key"),
+        *[
+            ({"max_credits": amount}, 422, "request_invalid", "body.max_credits: Input should be a whole number")
+            for amount in ("30", "1_000", 30.0, 1.5, True)
+        ],
     ],
 )
 def test_what_cannot_be_kept_is_refused_and_nothing_is_made(
@@ -209,6 +213,8 @@ def test_a_schedule_is_changed_where_the_body_says_so(api: APIClient, address: s
         ({"graph_version": 7}, 404, "graph_not_found"),
         ({"timezone": None}, 422, "request_invalid"),
         ({"graph_version": 0}, 422, "request_invalid"),
+        ({"max_credits": "30"}, 422, "request_invalid"),
+        ({"max_credits": 30.0}, 422, "request_invalid"),
     ],
 )
 def test_a_change_that_is_refused_changes_nothing(

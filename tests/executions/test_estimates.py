@@ -158,6 +158,9 @@ def test_what_is_not_ones_own_is_not_estimated(
     assert ada.post(path, {"graph_version": 2}, format="json").status_code == 404
     for body in ({"graph_version": 0}, {"node_budget": 0}, {"max_credits": 0}, {"max_credits": "all"}):
         assert ada.post(path, body, format="json").status_code == 422, body
+    for amount in ("30", "1_000", 30.0, 1.5, True):
+        refused = ada.post(path, {"max_credits": amount}, format="json")
+        assert (refused.status_code, refused.json()["detail"][0]["loc"]) == (422, ["body", "max_credits"])
 
 
 def test_what_a_run_called_counts_with_it(ada: APIClient, owner: User, run: Run) -> None:
