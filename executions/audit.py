@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from django.db import connection, transaction
 from django.utils import timezone
 
+from core.errors import DomainError
 from credits.models import Account, LedgerAudit, Transfer
 from credits.payments.bookings import wrong_bookings
 from credits.payments.comparison import compare_lately
-from credits.payments.errors import PaymentsOff
+from credits.payments.errors import PaymentRefused, PaymentsOff, PaymentsUnavailable
 from executions import prices
 from executions.kinds import NodeStatus
 from executions.models import NodeExecution
@@ -89,13 +90,17 @@ WHERE k.credits_taken <> COALESCE(h.taken, 0) OR k.credits_taken > k.max_credits
 
 @dataclass(slots=True)
 class Report:
-    """How much was looked at, and every mismatch as a sentence. `payments` is None when Stripe was not asked."""
+    """How much was looked at, and every mismatch as a sentence.
+
+    `payments` is None when Stripe was not asked, or did not tell: `stripe_error` is why.
+    """
 
     accounts: int = 0
     transfers: int = 0
     billable_nodes: int = 0
     payments: int | None = None
     problems: list[str] = field(default_factory=list)
+    stripe_error: DomainError | None = None
 
 
 def audit(since: datetime | None = None) -> Report:
@@ -116,7 +121,7 @@ def audit(since: datetime | None = None) -> Report:
 def audit_on_record(since: datetime | None = None) -> Report:
     """As `audit`, and what was bought and went back beside Stripe's own books, of a month unless told otherwise.
 
-    What was found stays on record. Where Stripe is not set up it is not asked. Raises `PaymentsUnavailable`.
+    What was found stays on record, also when Stripe does not answer. Where Stripe is not set up it is not asked.
     """
     report = _audit_with_stripe(since)
     LedgerAudit.objects.create(
@@ -135,6 +140,9 @@ def _audit_with_stripe(since: datetime | None) -> Report:
     try:
         compared = compare_lately(since or timezone.now() - timedelta(days=31))
     except PaymentsOff:
+        return report
+    except (PaymentsUnavailable, PaymentRefused) as error:
+        report.stripe_error = error
         return report
     report.payments = compared.payments
     report.problems += map(str, compared.mismatches[:MAX_PROBLEMS])

@@ -65,6 +65,8 @@ def audit_ledger() -> None:
     report = audit_on_record(timezone.now() - timedelta(days=2))
     for problem in report.problems:
         log.error("The books are wrong: %s", problem)
+    if report.stripe_error is not None:
+        log.error("Stripe's own books were not read: %s", report.stripe_error.message)
     log.info("The books were audited: %d transfers, %d mismatches", report.transfers, len(report.problems))
 
 

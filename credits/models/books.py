@@ -171,7 +171,7 @@ class LedgerAudit(models.Model):
     """What an audit of the books looked at, and the `problems` that it found, as sentences, two hundred at most.
 
     It looked at nodes and charges `since` then, at all of them if that is null. `payments` is null when Stripe was not
-    asked.
+    asked or did not answer.
     """
 
     at = models.DateTimeField(db_default=Now())

@@ -6,6 +6,7 @@ from io import StringIO
 import pytest
 import time_machine
 from django.core.management import CommandError, call_command
+from django.db.models import F
 from django.utils import timezone
 from pytest_django import Settings
 from rest_framework.test import APIClient
@@ -13,9 +14,10 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from credits import ledger
 from credits.kinds import Kind
-from credits.models import Reversal, TopUp
+from credits.models import Account, LedgerAudit, Reversal, TopUp
 from credits.payments.bookings import wrong_bookings
 from credits.payments.comparison import Mismatch, compare_with_stripe
+from executions.tasks import audit_ledger
 from tests import make
 from tests.credits.buying import begun, bought, hear
 from tests.fake_stripe import FakeStripe
@@ -117,6 +119,36 @@ def test_the_command_prints_counts_and_fails_when_something_differs(
     settings.STRIPE_API_KEY = ""
     with pytest.raises(CommandError, match=r"not set up.*STRIPE_API_KEY"):
         compared()
+
+
+def test_when_stripe_does_not_answer_all_else_is_audited_told_and_kept(
+    stripe: FakeStripe, api: APIClient, user: User, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    bought(stripe, api)
+    Account.objects.update(balance=F("balance") + 1)
+    # Where nobody listens.
+    settings.STRIPE_API_BASE = "http://127.0.0.1:1"
+    out = StringIO()
+    with pytest.raises(CommandError, match=r"(?s)^2 mismatches\. Stripe does not answer.*Try again in a moment"):
+        call_command("audit_ledger", stdout=out)
+    wrong = [
+        "All accounts together hold 1 micro-credits, not 0",
+        f"User {user.pk} has 1000000001 and 0 on hold, but transfers of 1000000000, or less than the floor",
+    ]
+    assert out.getvalue().splitlines() == [
+        "1 accounts, 1 transfers",
+        "0 nodes with a price for each run",
+        "Stripe's own books were not read",
+        *wrong,
+    ]
+    kept = LedgerAudit.objects.get()
+    assert (kept.accounts, kept.transfers, kept.payments, kept.problems) == (1, 1, None, wrong)
+
+    audit_ledger()
+    logged = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert logged[:2] == [f"The books are wrong: {problem}" for problem in wrong]
+    assert [line.split(":")[0] for line in logged[2:]] == ["Stripe's own books were not read"]
+    assert LedgerAudit.objects.count() == 2
 
 
 def test_what_was_bought_or_went_back_and_its_transfers_are_one(stripe: FakeStripe, api: APIClient, user: User) -> None:

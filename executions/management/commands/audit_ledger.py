@@ -7,13 +7,15 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from core.errors import DomainError
 from credits.payments.comparison import LEFT_OUT
-from executions.audit import audit_on_record
+from executions.audit import Report, audit_on_record
 
 
 class Command(BaseCommand):
-    """Compare balances, holds and charges with transfers and nodes; fails when anything does not fit."""
+    """Compare balances, holds and charges with transfers and nodes.
+
+    It fails when anything does not fit, and when Stripe does not answer; all else is told and on record then, too.
+    """
 
     help = "Prove that balances are what was transferred, and that each node that costs something was charged once."
 
@@ -24,16 +26,21 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Print what was looked at and every mismatch."""
         days = options["days"]
-        try:
-            report = audit_on_record(None if days is None else timezone.now() - timedelta(days=days))
-        except DomainError as error:
-            raise CommandError(f"{error.message}. {error.hint}") from None
+        report = audit_on_record(None if days is None else timezone.now() - timedelta(days=days))
         self.stdout.write(f"{report.accounts} accounts, {report.transfers} transfers")
         self.stdout.write(f"{report.billable_nodes} nodes with a price for each run")
-        asked = report.payments is not None
-        self.stdout.write(f"{report.payments} payments, {LEFT_OUT}" if asked else "Stripe was not asked")
+        self.stdout.write(_payments(report))
         for problem in report.problems:
             self.stdout.write(problem)
+        mismatches = f"{len(report.problems)} mismatches"
+        if report.stripe_error is not None:
+            raise CommandError(f"{mismatches}. {report.stripe_error.message}. {report.stripe_error.hint}")
         if report.problems:
-            raise CommandError(f"{len(report.problems)} mismatches")
-        self.stdout.write("0 mismatches")
+            raise CommandError(mismatches)
+        self.stdout.write(mismatches)
+
+
+def _payments(report: Report) -> str:
+    if report.stripe_error is not None:
+        return "Stripe's own books were not read"
+    return "Stripe was not asked" if report.payments is None else f"{report.payments} payments, {LEFT_OUT}"
