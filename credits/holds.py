@@ -75,15 +75,32 @@ UPDATE accounts_apikey k SET credits_taken = k.credits_taken - (held.amount + he
 FROM held WHERE k.id = held.key_id AND held.amount + held.pool > 0 AND (SELECT count(*) FROM account) >= 0
 """
 
+# Whoever holds for a family is emptied together with what its first run says that the family has taken. One of which
+# either is in use is left for the next time: nobody waits for a lock while others may wait for theirs.
 _EXPIRE = """
-WITH held AS MATERIALIZED (
-    SELECT run_id, root_id, user_id, key_id, amount, pool FROM credits_hold
+WITH due AS MATERIALIZED (
+    SELECT run_id, root_id FROM credits_hold
     WHERE released_at IS NULL AND expires_at < clock_timestamp() AND amount + pool > 0
-    ORDER BY run_id LIMIT 1000 FOR UPDATE SKIP LOCKED
+    ORDER BY run_id LIMIT 1000
+), locked AS MATERIALIZED (
+    SELECT run_id, root_id, user_id, key_id, amount, pool, expires_at FROM credits_hold
+    WHERE run_id IN (SELECT run_id FROM due UNION SELECT root_id FROM due)
+    ORDER BY run_id FOR UPDATE SKIP LOCKED
+), held AS MATERIALIZED (
+    SELECT own.* FROM locked own
+    WHERE own.expires_at < clock_timestamp() AND own.amount + own.pool > 0 AND (
+        own.root_id IN (SELECT run_id FROM locked)
+        OR NOT EXISTS (SELECT FROM credits_hold root WHERE root.run_id = own.root_id))
+), changes AS MATERIALIZED (
+    SELECT run_id, bool_or(is_own) AS is_emptied, sum(unused)::bigint AS unused FROM (
+        SELECT run_id, true, 0 FROM held UNION ALL SELECT root_id, false, amount FROM held
+    ) AS part(run_id, is_own, unused) GROUP BY run_id
 ), emptied AS (
-    UPDATE credits_hold h SET amount = 0, pool = 0,
-        taken = h.taken - CASE WHEN h.run_id = h.root_id THEN h.amount ELSE 0 END
-    FROM held WHERE h.run_id = held.run_id
+    UPDATE credits_hold h SET
+        amount = CASE WHEN c.is_emptied THEN 0 ELSE h.amount END,
+        pool = CASE WHEN c.is_emptied THEN 0 ELSE h.pool END,
+        taken = h.taken - c.unused
+    FROM changes c WHERE h.run_id = c.run_id
 ), owed AS (
     SELECT user_id, sum(amount + pool)::bigint AS amount FROM held GROUP BY user_id
 ), account AS (

@@ -350,6 +350,42 @@ def test_a_hold_that_nobody_uses_for_two_days_is_emptied_and_filled_again(
     assert (ended(run.pk).status, balance(owner)) == ("COMPLETED", 4.0)
 
 
+@pytest.mark.parametrize(
+    ("emptied", "taken"), [("the called ones", 3), ("all", 0), ("the called ones of a released one", 0)]
+)
+def test_what_called_runs_no_longer_hold_is_free_in_the_budget_of_their_family(
+    owner: User, engine: Engine, price: Charge, settings: Settings, emptied: str, taken: int
+) -> None:
+    settings.SWEEP_SECONDS = 0.2
+    price("CountdownTimer", 3)
+    top_up(owner, 50)
+    timer = ("CountdownTimer", {"seconds": 2})
+    child = draw(owner, {"in": ("AgentInput", {"name": "n"}), "timer": timer}, ["in.result -> timer.input_message"])
+    call = {"graph_id": str(child.id), "graph_version": 1, "input_schema": {"properties": {"n": {}}}}
+    items = ("StepThroughItems", {"items": [1, 2]})
+    graph = draw(
+        owner,
+        {"items": items, "call": ("AgentExecutor", {**call, "output_schema": {}}), "timer": timer},
+        ["items.item -> call.n"],
+    )
+    run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, max_credits=10, ring=False)
+    engine.ring([run.pk])
+    family = Hold.objects.filter(root_id=run.pk)
+    eventually(lambda: list(family.values_list("amount", flat=True)) == [3 * CREDIT] * 3)
+    assert family.get(run_id=run.pk).taken == 9 * CREDIT
+    if "released" in emptied:
+        holds.release(run.pk)
+    (family if emptied == "all" else family.exclude(run_id=run.pk)).update(expires_at="2020-01-01T00:00:00Z")
+
+    assert (holds.expire(), family.get(run_id=run.pk).taken) == (1, taken * CREDIT)
+    assert (holds.expire(), family.get(run_id=run.pk).taken) == (0, taken * CREDIT)
+    if "released" in emptied:
+        services.stop_run(run.pk)
+        ended(run.pk)
+    else:
+        assert (ended(run.pk).status, len(charges()), balance(owner)) == ("COMPLETED", 3, 41.0)
+
+
 def test_a_run_that_cannot_pay_waits_and_a_top_up_wakes_it(
     owner: User, engine: Engine, price: Charge, settings: Settings
 ) -> None:
