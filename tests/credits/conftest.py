@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from django.db import connection
 from pytest_django import Settings
 
 from accounts.models import Role, User
@@ -27,6 +28,20 @@ def stripe(paid: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> I
 def admin(db: None) -> User:
     """An administrator."""
     return make.a_user(role=Role.ADMIN)
+
+
+@pytest.fixture
+def a_hundred_connections(transactional_db: None) -> Iterator[None]:
+    """As many workers may talk to Postgres at the same time, where otherwise eight may."""
+    options = connection.settings_dict["OPTIONS"]["pool"]
+    usual = options["max_size"]
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]  # Postgres has one
+    options["max_size"] = 110
+    yield
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]  # Postgres has one
+    options["max_size"] = usual
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

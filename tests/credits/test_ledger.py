@@ -149,12 +149,11 @@ def test_what_is_part_of_a_larger_transaction_is_taken_back_with_it() -> None:
 
 def at_once(count: int, work: Any) -> Counter[Any]:
     """What `work`, called with each number below `count` at the same time, comes to: its answers or errors, counted."""
-    gate = Barrier(6)
+    gate = Barrier(count)
 
     def call(number: int) -> Any:
         connection.ensure_connection()
-        if number < gate.parties:
-            gate.wait(10)
+        gate.wait(30)
         try:
             return work(number)
         except DomainError as error:
@@ -162,12 +161,12 @@ def at_once(count: int, work: Any) -> Counter[Any]:
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(gate.parties) as pool:
+    with ThreadPoolExecutor(count) as pool:
         return Counter(pool.map(call, range(count)))
 
 
 @pytest.mark.timeout(1200)
-def test_a_hundred_spend_one_at_a_balance_of_37(transactional_db: None, turns: int) -> None:
+def test_a_hundred_spend_one_at_a_balance_of_37(a_hundred_connections: None, turns: int) -> None:
     for turn in range(turns):
         user_id = UUID(int=turn)
         give(37, f"grant:{turn}", user_id)
@@ -178,7 +177,7 @@ def test_a_hundred_spend_one_at_a_balance_of_37(transactional_db: None, turns: i
 
 
 @pytest.mark.timeout(1200)
-def test_a_hundred_deliveries_of_one_top_up_credit_once(transactional_db: None, turns: int) -> None:
+def test_a_hundred_deliveries_of_one_top_up_credit_once(a_hundred_connections: None, turns: int) -> None:
     for turn in range(turns):
         user_id = UUID(int=turn)
         seen = at_once(
