@@ -100,6 +100,8 @@ WITH own AS (
 SELECT id FROM own
 """
 
+_LEAVE = "UPDATE executions_nodetask SET lease_until = NULL WHERE id = %s AND claims = %s"
+
 _RELEASE = "UPDATE executions_nodetask SET claims = claims - 1, lease_until = NULL WHERE id = %s AND claims = %s"
 
 _FORGET = """
@@ -229,15 +231,16 @@ def keep(job: Job) -> bool:
     return bool(rows_of(_KEEP, [settings.LEASE_SECONDS, job.id, job.claims]))
 
 
-def hand_on(job: Job, first: int, part: Part) -> bool:
+def hand_on(job: Job, first: int, part: Part, *, is_followed: bool = False) -> bool:
     """Give the run what the block has given since output `first`, and wake it; prolongs the lease.
 
-    Said again for the same `first`, the new one counts. False, with nothing written, when nobody wants it any more.
+    A run that has just had a part, and `is_followed`, looks for the next one itself. Said again for the same `first`,
+    the new one counts. False, with nothing written, when nobody wants it any more.
     """
     with transaction.atomic():
         if not fetch_prepared(_ADD_PART, {**_part_of(job, first, part), "lease": settings.LEASE_SECONDS}):
             return False
-        _tell(job, is_followed=first > 0)
+        _tell(job, is_followed=is_followed)
     return True
 
 
@@ -273,6 +276,12 @@ def release(job: Job) -> None:
         queue.ring_for_node()
 
 
+def leave(job: Job) -> None:
+    """Look after the task no longer. Whoever takes it, should it still be wanted, finds that its block had begun."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LEAVE, [job.id, job.claims])
+
+
 def forget() -> None:
     """Delete the tasks whose activations have gone on."""
     with connection.cursor() as cursor:
@@ -291,7 +300,7 @@ def _part_of(job: Job, first: int, part: Part) -> dict[str, Any]:
 
 
 def _tell(job: Job, *, is_followed: bool) -> None:
-    """Wake the run. A driver that follows the task looks for itself."""
+    """Wake the run, and unless it looks for itself tell its worker."""
     was_parked = GraphExecution.objects.filter(pk=job.run_id).wake()
     if was_parked or not is_followed:
         queue.ring([job.run_id])

@@ -132,7 +132,7 @@ class Driver:
             await self._release()
             return True
         await self._work()
-        if self._is_ending and not self._beside:
+        if self._is_ending and not self._beside and not self._admitted:
             return False
         if self._beside or self._admitted or self._wakes_soon():
             if self._admitted or (len(self._journal) and not self._may_linger()):
@@ -261,7 +261,8 @@ class Driver:
             activation = self._queued.popleft()
             self._journal.begin(activation)
             block_input = self._journal.prepare(activation, self._waits.permission_of(activation))
-            if block_input is not None and self._payer.admits(activation):
+            # What a block gives that runs apart is taken up whatever has become of the credits: it has run.
+            if block_input is not None and (self._waits.task_of(activation) or self._payer.admits(activation)):
                 self._journal.tell(activation)
                 self._admitted.append((activation, block_input))
         return bool(self._state.ready)

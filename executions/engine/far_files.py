@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from core import json
+from executions.engine.emissions import explain
 from graphs.blocks.base import BlockError, Context
 from graphs.blocks.files import MAX_BYTES, File, read_file, store_file
 
@@ -63,16 +64,20 @@ class FarFiles:
 
 
 def serve(inbox: Connection, request: bytes, context: Context) -> None:
-    """Answer a request of a block that runs with this context; raises `OSError` when its process is gone."""
+    """Answer a request of a block that runs with this context; raises `OSError` when its process does not listen."""
     asked = json.decode(request[len(FILE) :])
+    content = b"" if "read" in asked else inbox.recv_bytes(MAX_BYTES)
+    for message in _answer(asked, content, context):
+        inbox.send_bytes(message)
+
+
+def _answer(asked: dict[str, Any], content: bytes, context: Context) -> list[bytes]:
     try:
         if "read" in asked:
             file = read_file(asked["read"], context)
-            answer = [json.encode({"name": file.name, "media_type": file.media_type}), file.content]
-        else:
-            file = File(inbox.recv_bytes(MAX_BYTES), asked["media_type"], asked["store"])
-            answer = [json.encode({"uri": store_file(file, context, asked["part"])})]
-    except BlockError as error:
-        answer = [json.encode({"error": str(error)})]
-    for message in answer:
-        inbox.send_bytes(message)
+            return [json.encode({"name": file.name, "media_type": file.media_type}), file.content]
+        file = File(content, asked["media_type"], asked["store"])
+        return [json.encode({"uri": store_file(file, context, asked["part"])})]
+    # Whatever happens to the database or the storage is the node's failure, as in a worker.
+    except Exception as error:
+        return [json.encode({"error": explain(error)})]

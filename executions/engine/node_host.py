@@ -105,7 +105,10 @@ class NodeHost:
             failpoint("task.before_start")
             turn.finish(self._ending_of(turn))
             failpoint("task.after_answer")
-        except (Unwanted, Stopped):
+        except Unwanted:
+            with suppress(DatabaseError):
+                node_tasks.leave(job)
+        except Stopped:
             with suppress(DatabaseError):
                 node_tasks.release(job)
         # Whoever claims it when its lease has lapsed tries again, a few times at most.
@@ -132,12 +135,14 @@ class NodeHost:
     def _run(self, turn: NodeTurn) -> Ending:
         """Run the block in a process and wait for its end; raises `Unwanted` and `Stopped`."""
         with NodeProcess(_order_of(turn.job), self._server) as process:
-            while turn.ending is None:
+            while True:
                 # While the run has much to take up, the block's messages wait, and then the block.
                 ready = wait([process.inbox, process.status] if turn.has_room else [], turn.patience)
                 if ready and not (process.inbox in ready and turn.hear(process.inbox)):
                     turn.mourn(process.death())
                 turn.look()
+                if turn.is_over:
+                    break
                 if self._is_out_of_time():
                     raise Stopped
         failpoint("task.after_run")

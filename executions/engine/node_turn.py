@@ -8,6 +8,9 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent import futures
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -31,6 +34,8 @@ LOOK_SECONDS = 1.0
 PART_SECONDS = 0.1
 PART_BYTES = 256 * 1024
 PART_OUTPUTS = 1000
+# A run that has had a part within this time looks for the next one itself, well before it lets go.
+FOLLOWED_SECONDS = 0.5
 # How many parts may be on their way, and how often to ask how many are.
 MAX_AHEAD = 8
 ROOM_SECONDS = 0.05
@@ -41,15 +46,12 @@ class Unwanted(Exception):
 
 
 class NodeTurn:
-    """What is known of a block under way. `is_out_of_time` says that this worker ends now.
-
-    Its `ending` is None until there is one.
-    """
+    """What is known of a block under way. `is_out_of_time` says that this worker ends now."""
 
     def __init__(self, job: Job, is_out_of_time: Callable[[], bool]) -> None:
         self.job = job
         self.may_repeat = BLOCKS.get(job.block_id).effect.is_repeatable
-        self.ending: Ending | None = None
+        self._ending: Ending | None = None
         self._is_out_of_time = is_out_of_time
         self._looked_at = self._kept_at = time.monotonic()
         self._deadline: float | None = None
@@ -58,9 +60,20 @@ class NodeTurn:
         self._to_drop = self._handed_on = job.output_count
         self._outputs: list[bytes] = []
         self._size = 0
-        self._oldest_at = 0.0
+        self._oldest_at = self._handed_on_at = 0.0
         # Where each part ends that the run has not taken up.
         self._ahead: deque[int] = deque()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the block has ended, or was given up."""
+        return self._ending is not None
+
+    @property
+    def ending(self) -> Ending:
+        """How it ended, once it is over."""
+        assert self._ending is not None  # noqa: S101  asked only then
+        return self._ending
 
     @property
     def has_room(self) -> bool:
@@ -89,7 +102,7 @@ class NodeTurn:
         if message[:1] == OUTPUT:
             self._take(message[1:])
         elif message[:1] == FILE:
-            return self._serve(inbox, message)
+            self._serve(inbox, message)
         elif message[:1] == USED:
             self._used_tokens += json.decode(message[1:])
         elif message == BEGIN:
@@ -109,9 +122,9 @@ class NodeTurn:
         Raises `Unwanted`.
         """
         now = time.monotonic()
-        if self._deadline is not None and now >= self._deadline and self.ending is None:
+        if self._deadline is not None and now >= self._deadline and not self.is_over:
             self._end(error=f"Not done within {self.job.timeout_seconds:g} s")
-        if self.ending is None:
+        if not self.is_over:
             self._pass_on(now)
         if now - self._looked_at >= LOOK_SECONDS:
             self._looked_at = now
@@ -131,15 +144,19 @@ class NodeTurn:
         self._outputs.append(output)
         self._size += len(output)
 
-    def _serve(self, inbox: Connection, request: bytes) -> bool:
-        try:
-            serve(inbox, request, context_from_json(json.decode(self.job.context)))
-        except (EOFError, OSError):
-            return False
-        return True
+    def _serve(self, inbox: Connection, request: bytes) -> None:
+        """Answer a request for a file, which may take long, and look after everything else meanwhile."""
+        context = context_from_json(json.decode(self.job.context))
+        with ThreadPoolExecutor(1) as helper:
+            served = helper.submit(serve, inbox, request, context)
+            while futures.wait([served], PART_SECONDS).not_done:
+                self.look()
+        # A process that does not listen may still have something to say.
+        with suppress(EOFError, OSError):
+            served.result()
 
     def _end(self, **how: Any) -> None:
-        self.ending = Ending(**how, used_tokens=self._used_tokens)
+        self._ending = Ending(**how, used_tokens=self._used_tokens)
 
     def _pass_on(self, now: float) -> None:
         """Hand on a part that is due, or ask whether there is room again."""
@@ -149,7 +166,9 @@ class NodeTurn:
             self._size >= PART_BYTES or len(self._outputs) >= PART_OUTPUTS or now - self._oldest_at >= PART_SECONDS
         ):
             part = self._part()
-            self._insist(lambda: node_tasks.hand_on(self.job, self._handed_on, part))
+            is_followed = now - self._handed_on_at < FOLLOWED_SECONDS
+            self._insist(lambda: node_tasks.hand_on(self.job, self._handed_on, part, is_followed=is_followed))
+            self._handed_on_at = now
             failpoint("task.after_part")
             self._handed_on += part.count
             self._ahead.append(self._handed_on)

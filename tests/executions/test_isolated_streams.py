@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import OperationalError
+from pytest_django import Settings
 
 from accounts.models import User
 from executions import node_tasks, services
@@ -189,6 +191,29 @@ def test_an_attempt_waits_as_long_as_the_block_asks(owner: User, run: Run, host:
     task, retry, _ = node.waits
     assert (outputs(done), retry["retry"], "task" in task) == ({"out": [1]}, "busy", True)
     assert datetime.fromisoformat(retry["until"]) >= node.started_at + timedelta(seconds=0.7)
+
+
+def test_a_host_that_cannot_keep_its_lease_leaves_a_block_that_had_begun(
+    owner: User,
+    engine: Engine,
+    host: NodeHost,
+    hold: Path,
+    log: Path,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings.LEASE_SECONDS = 1
+    run = start(counting(owner, "ProbeCountApartUnsafe", times=1, pauses_after=1, hold=str(hold), log=str(log)), owner)
+    engine.ring([run.pk])
+    eventually(log.read_text)
+
+    def away(job: node_tasks.Job) -> bool:
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(node_tasks, "keep", away)
+    message = "The worker was lost while this ran: whether it took effect is unknown, so it was not repeated"
+    assert outputs(ended(run.pk, 20))["wrong"] == [message]
+    assert len(keys(log)) == 1
 
 
 def kill_the_process(run: GraphExecution, log: Path) -> None:

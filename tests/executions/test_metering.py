@@ -569,6 +569,38 @@ def test_what_is_paid_for_and_has_no_room_yet_outlives_its_worker(
     assert done.node_error_count == MAX_TASKS + more - repeated
 
 
+def test_a_block_that_runs_apart_runs_once_whatever_becomes_of_the_credits(
+    owner: User, engine: Engine, host: object, hold: Path, tmp_path: Path
+) -> None:
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    log.touch()
+    gate.touch()
+    top_up(owner, 0.5)
+    graph = draw(
+        owner,
+        {
+            "apart": ("ProbeCountApartUnsafe", {"times": 2, "pauses_after": 1, "hold": str(hold), "log": str(log)}),
+            "later": ("ProbeRead", {"value": list(range(120)), "hold": str(gate)}),
+            "each": ("StepThroughItems", {}),
+            "keep": ("StoreValue", {}),
+        },
+        ["later.value -> each.items", "each.item -> keep.input"],
+    )
+    run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, ring=False)
+    engine.ring([run.pk])
+    nodes = NodeExecution.objects.filter(run=run.pk)
+    eventually(log.read_text)
+    gate.unlink()
+    eventually(lambda: nodes.filter(block_id=block_id("StoreValue"), status="WAITING").exists())
+    hold.unlink()
+    apart = nodes.filter(node_id=graph.nodes["apart"])
+    eventually(lambda: apart.filter(status="COMPLETED").exists())
+    top_up(owner, 5, "topup:2")
+
+    assert ended(run.pk, 20).status == "COMPLETED"
+    assert (len(log.read_text().splitlines()), apart.get().output_count) == (1, 2)
+
+
 def test_a_retry_pays_only_for_what_runs_again(owner: User, run: Run, engine: Engine, price: Charge) -> None:
     price("ProbeRead", 2)
     price("ProbeKeyed", 3)

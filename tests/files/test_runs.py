@@ -249,6 +249,26 @@ def test_a_block_in_a_process_of_its_own_sees_no_file_of_another(
     assert outputs(run(graph)) == {"wrong": [f"There is no file {theirs} of yours, or it has expired"]}
 
 
+def test_what_the_storage_raises_is_the_failure_of_a_block_in_a_process_of_its_own(
+    mine: APIClient,
+    owner: User,
+    run: Run,  # noqa: F811
+    host: object,  # noqa: F811
+    upload: Upload,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(*arguments: Any) -> File:
+        raise RuntimeError("the storage is away")
+
+    monkeypatch.setattr(RunFiles, "read", away)
+    nodes = {
+        "read": ("ReadSpreadsheet", {"file_input": upload(CSV, by=mine).json()["file_uri"]}),
+        "wrong": output("wrong"),
+    }
+    graph = apart(draw(owner, nodes, ["read.error -> wrong.value"]), "read")
+    assert outputs(run(graph)) == {"wrong": ["RuntimeError: the storage is away"]}
+
+
 def test_a_block_that_is_tried_out_reads_files(api: APIClient, upload: Upload) -> None:
     there = {"file_input": upload(CSV).json()["file_uri"]}
     answer = api.post(f"/api/blocks/{block_id('ReadSpreadsheet')}/execute", there, format="json")
