@@ -1,6 +1,6 @@
 """Proving the books: every balance against the transfers, every charge against the node that it is for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -12,12 +12,14 @@ from credits.models import Account, LedgerAudit, Transfer
 from credits.payments.bookings import wrong_bookings
 from credits.payments.comparison import compare_lately
 from credits.payments.errors import PaymentRefused, PaymentsOff, PaymentsUnavailable
+from credits.price_lists import Entry
 from executions import prices
 from executions.kinds import NodeStatus
 from executions.models import NodeExecution
 from executions.prices import Prices
 from executions.reading import rows_of
 from graphs.blocks.registry import BLOCKS
+from graphs.errors import UnknownBlock
 
 MAX_PROBLEMS = 100
 
@@ -182,7 +184,7 @@ def _uncharged(report: Report, since: datetime) -> Iterator[str]:
         if version is None or str(node.node_id) in node.run.nodes_to_skip:
             continue
         book = known.setdefault(version, prices.of(version))
-        entry = prices.matching(book.of(BLOCKS.get(node.block_id)), node.input_data)
+        entry = prices.matching(_entries(book, node.block_id), node.input_data)
         if entry is None or not entry.amount or entry.per != "run":
             continue
         report.billable_nodes += 1
@@ -190,3 +192,12 @@ def _uncharged(report: Report, since: datetime) -> Iterator[str]:
         charged = Transfer.objects.filter(key=key).values_list("amount", flat=True).first()
         if charged != entry.amount:
             yield f"{key} costs {entry.amount}, and was charged {charged}"
+
+
+def _entries(book: Prices, block_id: str) -> Iterable[Entry]:
+    """The prices of a block; of one whose package is gone, what its list has on record."""
+    try:
+        block = BLOCKS.get(block_id)
+    except UnknownBlock:
+        return book.recorded(block_id)
+    return book.of(block)

@@ -30,6 +30,11 @@ class Prices:
             entries = self._known[block.id] = self._find(block)
         return entries
 
+    def recorded(self, block_id: str) -> tuple[Entry, ...]:
+        """All entries that the list has under the id of a block, whether or not there still is such a block."""
+        own = self._listed.get(block_id)
+        return self._declared.get(block_id, ()) if own is None else own
+
     def _find(self, block: Block) -> tuple[Entry, ...]:
         own = self._listed.get(block.id)
         if own is None:

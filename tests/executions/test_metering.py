@@ -706,6 +706,32 @@ def test_the_audit_finds_what_does_not_fit(owner: User, run: Run, price: Charge,
     NodeExecution.objects.filter(run=done.pk, block_id=block_id("ProbeRead")).update(status="COMPLETED")
 
 
+def test_nodes_of_a_package_that_is_gone_are_audited_by_the_prices_on_record(
+    owner: User, run: Run, price: Charge, release: Callable[..., None], capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release(ProbePure="2")
+    price("ProbeRead", 3)
+    top_up(owner, 10)
+    done = run(
+        draw(owner, {"a": ("ProbeRead", {"value": 1}), "b": ("ProbePure", {}), "c": ("ProbeKeyed", {"value": 1})})
+    )
+    assert sorted(charges(done)) == [("ProbePure", 2.0), ("ProbeRead", 3.0)]
+    gone = {block_id("ProbeRead"), block_id("ProbePure"), block_id("ProbeKeyed")}
+    left = {block.id: block for block in BLOCKS.all() if block.id not in gone}
+    monkeypatch.setitem(BLOCKS.__dict__, "_loaded", (left, ()))
+    call_command("audit_ledger")
+    assert "2 nodes with a price for each run\nStripe was not asked\n0 mismatches" in capsys.readouterr().out
+
+    nodes = NodeExecution.objects.filter(run=done.pk, block_id__in=gone)
+    nodes.update(ordinal=5)
+    with pytest.raises(CommandError, match="2 mismatches"):
+        call_command("audit_ledger")
+    told = capsys.readouterr().out
+    assert "costs 3000000, and was charged None" in told
+    assert "costs 2000000, and was charged None" in told
+    nodes.update(ordinal=0)
+
+
 def test_holds_of_deleted_runs_go_back_and_monthly_users_are_refilled(
     owner: User, engine: Engine, price: Charge, settings: Settings
 ) -> None:
