@@ -114,6 +114,16 @@ def test_falling_below_means_exactly_that(user: User, before: int, after: int, i
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(("below", "after", "is_told"), [(0, -1, False), (0, -30, False), (3000, 2999, True)])
+def test_the_mark_may_be_nothing_or_large(user: User, below: int, after: int, is_told: bool) -> None:
+    LowBalance.objects.create(pk=1, below=below)
+    give(user, 3000, "topup:1")
+    ledger.take_back(user.pk, (3000 - after) * CREDIT, key="refund:1")
+    assert ledger.settled_balance(user.pk) == after * CREDIT
+    assert bool(told()) == is_told
+
+
+@pytest.mark.django_db
 def test_a_charge_of_a_deleted_user_stands() -> None:
     user = make.a_user()
     give(user, 500, "topup:1")
