@@ -6,10 +6,11 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F, Sum
 
 from credits import ledger
 from credits.kinds import CREDIT, Kind, Mode
-from credits.models import Account
+from credits.models import Account, Hold
 
 # What the contract shows where nothing is metered.
 UNMETERED = 100 * CREDIT
@@ -33,7 +34,7 @@ def balance_of(user_id: UUID) -> int:
 
 
 def refill(user_id: UUID) -> None:
-    """Fill a user's balance up to the monthly credits, if that has not been done this month."""
+    """Fill a user's balance, with what is on hold, up to the monthly credits, if that has not been done this month."""
     today = datetime.now(UTC).date()
     account = Account.objects.filter(user_id=user_id).first()
     if account is not None and not _is_due(account, today):
@@ -43,11 +44,17 @@ def refill(user_id: UUID) -> None:
         account = Account.objects.locked(user_id)
         if account is None or not _is_due(account, today):
             return
-        missing = settings.MONTHLY_CREDITS * CREDIT - account.balance
+        missing = settings.MONTHLY_CREDITS * CREDIT - account.balance - _on_hold(user_id)
         if missing > 0:
             key = f"grant:monthly-{today:%Y-%m}:{user_id}"
             ledger.credit(user_id, missing, kind=Kind.GRANT, key=key, reason="Monthly credits")
         Account.objects.filter(user_id=user_id).update(refilled_on=today)
+
+
+def _on_hold(user_id: UUID) -> int:
+    """What runs have set aside. It goes from and to the balance only under the lock of the account."""
+    held = Hold.objects.filter(user_id=user_id, released_at=None).aggregate(held=Sum(F("amount") + F("pool")))["held"]
+    return int(held or 0)
 
 
 def refill_this_month(user_id: UUID) -> None:

@@ -1,16 +1,20 @@
 """What people have, over REST, and how administrators change it."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import time_machine
+from django.db import connection
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts.models import Role, User
-from credits import ledger
-from credits.balances import balance_of
+from credits import holds, ledger
+from credits.balances import balance_of, refill
+from credits.holds import Wish
 from credits.kinds import CREDIT, Kind
 from credits.models import Adjustment, Transfer
 from tests import make
@@ -51,6 +55,52 @@ def test_monthly_credits_fill_a_balance_up_once_in_a_month(api: APIClient, user:
         assert balance_of(user.pk) == 1510 * CREDIT
     keys = Transfer.objects.filter(reason="Monthly credits").order_by("id").values_list("key", flat=True)
     assert list(keys) == [f"grant:monthly-2026-01:{user.pk}", f"grant:monthly-2026-02:{user.pk}"]
+
+
+def test_what_is_on_hold_counts_when_a_balance_is_filled_up(api: APIClient, user: User, settings: Settings) -> None:
+    settings.CREDITS = "monthly"
+    own, shared, ended = uuid4(), uuid4(), uuid4()
+    with time_machine.travel("2026-01-31T12:00:00Z", tick=False):
+        assert api.get("/api/credits").json() == {"credits": 1500}
+        wishes = [Wish(own, 600 * CREDIT), Wish(shared, 400 * CREDIT, is_shared=True), Wish(ended, 100 * CREDIT)]
+        holds.place(user.pk, wishes)
+        holds.release(ended)
+        ledger.spend(user.pk, 200 * CREDIT, key="use:1")
+        assert api.get("/api/credits").json() == {"credits": 300}
+    with time_machine.travel("2026-02-01T12:00:00Z", tick=False):
+        assert api.get("/api/credits").json() == {"credits": 500}
+        holds.release(own)
+        holds.release(shared)
+        assert api.get("/api/credits").json() == {"credits": 1500}
+    assert Transfer.objects.get(key=f"grant:monthly-2026-02:{user.pk}").amount == 200 * CREDIT
+
+
+def test_a_balance_is_filled_up_to_the_same_while_holds_come_and_go(
+    transactional_db: None, user: User, settings: Settings
+) -> None:
+    settings.CREDITS = "monthly"
+    runs = [uuid4() for _ in range(40)]
+    with time_machine.travel("2026-01-31T12:00:00Z"):
+        assert balance_of(user.pk) == 1500 * CREDIT
+    ledger.spend(user.pk, 300 * CREDIT, key="use:1")
+    holds.place(user.pk, [Wish(run, 20 * CREDIT) for run in runs[::2]])
+
+    def act(number: int) -> None:
+        try:
+            if number == len(runs) // 2:
+                refill(user.pk)
+            elif number % 2:
+                holds.place(user.pk, [Wish(runs[number], 20 * CREDIT)])
+            else:
+                holds.release(runs[number])
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(act, range(len(runs))))
+    for run in runs:
+        holds.release(run)
+    assert ledger.settled_balance(user.pk) == 1500 * CREDIT
 
 
 @pytest.mark.usefixtures("paid")
