@@ -1,26 +1,36 @@
 """Changes of balances by administrators: each with a reason, large ones by two of them."""
 
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid5
 
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
+from core.ids import uuid7
 from credits import ledger
 from credits.balances import mode
-from credits.errors import CreditsDisabled, DecidedBefore, NeedsAnother, NeedsReason, NoSuchAdjustment, NoSuchUser
+from credits.errors import (
+    CreditsDisabled,
+    DecidedBefore,
+    KeyTaken,
+    NeedsAnother,
+    NeedsReason,
+    NoSuchAdjustment,
+    NoSuchUser,
+)
 from credits.kinds import CREDIT, Kind, Mode
 from credits.ledger import Posted
-from credits.models import Adjustment
+from credits.models import Adjustment, Transfer
 
 
 def adjust(admin: User, user_id: UUID, amount: int, *, reason: str, request_key: str = "") -> tuple[Posted, str]:
     """Give a user micro-credits, or take some; returns the transfer and its key.
 
-    A `request_key` makes it once. Beyond `TASKLOOM_ADJUSTMENT_LIMIT` nothing moves yet: the wish is kept and
-    `NeedsAnother` raised. Raises `CreditsDisabled`, `NoSuchUser`, `NeedsReason`, `AmountInvalid` and, when the user has
-    less, `InsufficientCredits`.
+    A `request_key` makes it once, and asks once. Beyond `TASKLOOM_ADJUSTMENT_LIMIT` nothing moves yet: the wish is kept
+    and `NeedsAnother` raised. Raises `CreditsDisabled`, `NoSuchUser`, `NeedsReason`, `AmountInvalid`, `KeyTaken` when
+    the key came with another change, `DecidedBefore` when this one was refused and, when the user has less,
+    `InsufficientCredits`.
     """
     if mode() is Mode.DISABLED:
         raise CreditsDisabled
@@ -29,11 +39,26 @@ def adjust(admin: User, user_id: UUID, amount: int, *, reason: str, request_key:
     if not reason.strip():
         raise NeedsReason
     ledger.check_amount(abs(amount))
-    if abs(amount) > settings.ADJUSTMENT_LIMIT * CREDIT:
-        wish = Adjustment.objects.create(user_id=user_id, amount=amount, reason=reason, asked_by=admin.pk)
-        raise NeedsAnother(adjustment_id=str(wish.pk))
-    key = f"adjust:{uuid5(admin.pk, request_key) if request_key else uuid4()}"
+    adjustment_id = uuid5(admin.pk, request_key) if request_key else uuid7()
+    key = f"adjust:{adjustment_id}"
+    if not (request_key and Transfer.objects.filter(key=key).exists()):
+        wish = Adjustment(pk=adjustment_id, user_id=user_id, amount=amount, reason=reason, asked_by=admin.pk)
+        _let_another_decide(wish)
     return _post(user_id, amount, key, reason, {"admin_id": str(admin.pk)}), key
+
+
+def _let_another_decide(wish: Adjustment) -> None:
+    """Keep a large wish, once for its id; one that may be made at once is let through, unless its id was kept."""
+    if abs(wish.amount) > settings.ADJUSTMENT_LIMIT * CREDIT:
+        Adjustment.objects.bulk_create([wish], ignore_conflicts=True)
+    kept = Adjustment.objects.filter(pk=wish.pk).first()
+    if kept is None:
+        return
+    if (kept.user_id, kept.amount, kept.reason) != (wish.user_id, wish.amount, wish.reason):
+        raise KeyTaken("This key stands for another change of a balance", adjustment_id=str(kept.pk))
+    if kept.approved is not None:
+        raise DecidedBefore(adjustment_id=str(kept.pk))
+    raise NeedsAnother(adjustment_id=str(kept.pk))
 
 
 def decide(admin: User, adjustment_id: UUID, *, approve: bool) -> Adjustment:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import time_machine
@@ -13,7 +13,9 @@ from rest_framework.test import APIClient
 
 from accounts.models import Role, User
 from credits import holds, ledger
+from credits.adjustments import adjust, decide
 from credits.balances import balance_of, refill
+from credits.errors import NeedsAnother
 from credits.holds import Wish
 from credits.kinds import CREDIT, Kind
 from credits.models import Adjustment, Transfer
@@ -181,3 +183,61 @@ def test_a_large_change_needs_another_administrator(
     listed = client.get("/admin/credits/transfer/", {"q": user.email}).content.decode()
     assert f"adjust:{wish.pk}" in listed
     assert client.get("/admin/credits/account/", {"q": str(user.pk)}).status_code == 200
+
+
+@pytest.mark.usefixtures("paid")
+def test_a_large_change_is_asked_for_once_with_its_key(
+    user: User, admin: User, client_of: Callable[[User], APIClient]
+) -> None:
+    def ask(amount: int, comments: str = "for the pilot", key: str = "x", asking: User = admin) -> tuple[int, Any]:
+        answer = adding(client_of(asking), user, amount, comments, **{"Idempotency-Key": key})
+        return answer.status_code, answer.json()
+
+    first = ask(10_001)
+    assert (first[0], first[1]["code"]) == (409, "needs_another")
+    again = ask(10_001)
+    assert (again[0], again[1]["adjustment_id"]) == (409, first[1]["adjustment_id"])
+    for other in [ask(10_002), ask(30), ask(10_001, "for another pilot")]:
+        assert (other[0], other[1]["code"]) == (409, "key_taken")
+    assert (Adjustment.objects.count(), balance_of(user.pk)) == (1, 0)
+
+    another = make.a_user(role=Role.ADMIN)
+    assert ask(10_001, asking=another)[1]["code"] == "needs_another"
+    assert ask(10_001, key="y")[1]["code"] == "needs_another"
+    assert Adjustment.objects.count() == 3
+
+    wish = Adjustment.objects.get(pk=first[1]["adjustment_id"])
+    decide(another, wish.pk, approve=True)
+    assert ask(10_001) == (200, {"new_balance": 10_001, "transaction_key": f"adjust:{wish.pk}"})
+    assert ask(10_002)[1]["code"] == "key_taken"
+    assert (Adjustment.objects.count(), balance_of(user.pk)) == (3, 10_001 * CREDIT)
+
+
+@pytest.mark.usefixtures("paid")
+def test_the_key_of_a_change_that_was_made_or_refused_asks_for_nothing(
+    user: User, admin: User, client_of: Callable[[User], APIClient]
+) -> None:
+    assert adding(client_of(admin), user, 30, **{"Idempotency-Key": "small"}).status_code == 200
+    assert adding(client_of(admin), user, 10_001, **{"Idempotency-Key": "small"}).json()["code"] == "key_taken"
+    assert Adjustment.objects.count() == 0
+    asked = adding(client_of(admin), user, 10_001, **{"Idempotency-Key": "large"}).json()
+    decide(admin, UUID(asked["adjustment_id"]), approve=False)
+    refused = adding(client_of(admin), user, 10_001, **{"Idempotency-Key": "large"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "decided_before")
+    assert (Adjustment.objects.count(), balance_of(user.pk)) == (1, 30 * CREDIT)
+
+
+def test_many_that_ask_for_a_large_change_with_one_key_ask_once(
+    paid: None, transactional_db: None, user: User, admin: User
+) -> None:
+    def ask(_: int) -> str:
+        try:
+            with pytest.raises(NeedsAnother) as asked:
+                adjust(admin, user.pk, 20_000 * CREDIT, reason="for the pilot", request_key="x")
+            return str(asked.value.data["adjustment_id"])
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        ids = set(pool.map(ask, range(16)))
+    assert ids == {str(Adjustment.objects.get().pk)}
