@@ -161,6 +161,10 @@ class OverLimit(DomainError):
         self.kind = kind
 
 
+class TooMuchOwed(DomainError):
+    """What a run has used would put its user deeper in debt than can be counted."""
+
+
 class Fenced(DomainError):
     """Another worker has taken the run over: everything this one still holds is dropped."""
 

@@ -19,6 +19,8 @@ _EVENT_OF = {
     NodeStatus.FAILED: EventKind.NODE_FAILED,
     NodeStatus.TERMINATED: EventKind.NODE_TERMINATED,
 }
+# How a batch says that nobody drives the run any more.
+_LAST_EVENTS = (EventKind.RUN_REVIEW, EventKind.RUN_COMPLETED)
 
 
 @dataclass(slots=True)
@@ -36,7 +38,7 @@ class Batch:
 
     `blobs` are the large values that the rows name, by hash; `size` is how many bytes of values the batch holds. A run
     that parks for want of credits is woken when its user has `needs_credits`; `releases` says that what it holds goes
-    back.
+    back, `is_over_debt` that something is not charged, as the user would owe more than can be counted.
     """
 
     nodes: dict[UUID, Activation] = field(default_factory=dict)
@@ -58,6 +60,7 @@ class Batch:
     output_count: int = 0
     needs_credits: int | None = None
     releases: bool = False
+    is_over_debt: bool = False
 
     def __len__(self) -> int:
         return len(self.nodes) + len(self.outputs) + len(self.events)
@@ -99,6 +102,18 @@ class Batch:
         """The run has ended."""
         self.status, self.error_code, self.error = status, error_code, error
         self.events.append(EventRow(EventKind[f"RUN_{status}"]))
+
+    def forgo(self) -> None:
+        """Charge less: only what was promised before it was used, or else nothing.
+
+        The run is not over with that, nor parked, unless it fails or was stopped: it is to be ended for it.
+        """
+        promised = [charge for charge in self.charges if charge.metadata.get("per") == "run"]
+        self.charges = promised if len(promised) < len(self.charges) else []
+        self.is_over_debt = True
+        if self.status not in (Status.FAILED, Status.TERMINATED):
+            self.events = [event for event in self.events if event.kind not in _LAST_EVENTS]
+            self.status, self.wake_at, self.needs_credits, self.releases = Status.RUNNING, None, None, False
 
     def document(self) -> bytes:
         """The rows as one JSON document, which the store's one statement takes apart again."""

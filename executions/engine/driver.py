@@ -15,6 +15,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from credits.kinds import MOST_CREDITS
 from executions.engine.answers import Question
 from executions.engine.beside import Beside
 from executions.engine.emissions import explain, seconds_of
@@ -464,6 +465,8 @@ class Driver:
         self._flushed_at = self._loop.time()
         self._surroundings.announce(self.claim, committed, batch)
         self.see(committed.wakes, cancelled=committed.cancelled)
+        if batch.is_over_debt and not committed.status.is_final:
+            raise OverLimit("debt_exceeded", f"What the run has used would bring a debt above {MOST_CREDITS:,} credits")
         admitted, self._admitted = self._admitted, []
         for activation, block_input in admitted:
             self._beside.run(activation, block_input, self._context(activation))

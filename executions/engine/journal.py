@@ -24,7 +24,7 @@ from executions.engine.state import Activation, Output, RunState
 from executions.engine.store import Store
 from executions.engine.values import Stored, plain, store, store_input
 from executions.engine.waits import go_on
-from executions.errors import OverLimit
+from executions.errors import OverLimit, TooMuchOwed
 from executions.kinds import EventKind, NodeStatus
 from graphs.blocks.base import BlockError, Decision, Used
 from graphs.blocks.inputs import check_output, prepare
@@ -162,7 +162,8 @@ class Journal:
     async def commit(self, wakes: int) -> tuple[Committed, Batch]:
         """Commit what was recorded since the last time; `wakes` is how often the run was woken when it was decided.
 
-        Raises `Fenced` when the run belongs to another by now.
+        What would put the user deeper in debt than can be counted is not charged: the batch says so. Raises `Fenced`
+        when the run belongs to another by now.
         """
         batch, self.batch = self.batch, Batch()
         for activation in {activation.id: activation for activation, _ in batch.outputs}.values():
@@ -171,7 +172,12 @@ class Journal:
         batch.tokens, self._state.new_tokens = self._state.new_tokens, []
         batch.spent, self._state.spent_tokens = self._state.spent_tokens, []
         batch.releases = batch.status.is_final and self.meter is not None and self.meter.may_hold
-        committed = await self._store.commit(self._claim, wakes, batch)
+        while True:
+            try:
+                committed = await self._store.commit(self._claim, wakes, batch)
+                break
+            except TooMuchOwed:
+                batch.forgo()
         if len(self._known) > _MAX_KNOWN:
             self._known.clear()
         self._known.update(batch.blobs)

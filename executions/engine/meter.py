@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from credits.kinds import MOST
 from credits.price_lists import Entry
 from executions.engine.rows import Claim
 from executions.engine.state import Activation
@@ -117,13 +118,14 @@ class Meter:
         self._free += self._take_back(activation)
 
     def charge(self, activation: Activation) -> Charge | None:
-        """What an activation that ended well has cost; None if it was free."""
+        """What an activation that ended well has cost, at most what can be counted; None if it was free."""
         entry = self._entry(activation)
         promised = self._take_back(activation)
         if entry is None:
             return None
-        quantity = _quantity(entry, activation)
-        amount = math.ceil(entry.amount * quantity)
+        # No price is below a micro-credit, so that more than this would cost no more.
+        quantity = min(_quantity(entry, activation), MOST)
+        amount = min(math.ceil(entry.amount * quantity), MOST)
         beyond = max(0, amount - promised - self._free) if self._claim.is_capped else 0
         self._free = max(0, self._free + promised - amount)
         if not amount:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from credits.holds import HOURS
+from credits.kinds import MOST
 from executions.engine.rows import Claim
 from executions.engine.store import Store
 from executions.errors import Fenced
@@ -50,7 +51,7 @@ WITH own AS MATERIALIZED (
     FOR NO KEY UPDATE OF k
 ), granted AS MATERIALIZED (
     SELECT family.*, (SELECT room FROM key) + pool AS key_room, GREATEST(LEAST(wish,
-        CASE WHEN %(may_owe)s THEN wish ELSE pool + GREATEST(COALESCE((SELECT balance FROM payer), 0), 0) END,
+        pool + GREATEST(COALESCE((SELECT balance FROM payer), 0) + %(debt)s::bigint, 0),
         (SELECT room FROM key) + pool), 0)::bigint AS amount
     FROM family
 ), paid AS (
@@ -100,10 +101,10 @@ class Purse:
     async def reserve(self, claim: Claim, need: int, ahead: int = 0, *, may_owe: bool = False) -> Granted:
         """Set aside what the run needs and what it had better take ahead, or as much of it as there is.
 
-        What the run `may_owe` is bounded by budgets alone, not by the balance. Raises `Fenced` when the run belongs to
-        another by now.
+        What the run `may_owe` is bounded by budgets and by what can be counted, not by the balance. Raises `Fenced`
+        when the run belongs to another by now.
         """
-        arguments = {**self._arguments(claim), "need": need, "wish": need + ahead, "may_owe": may_owe}
+        arguments = {**self._arguments(claim), "need": need, "wish": need + ahead, "debt": MOST if may_owe else 0}
         failpoint("fund.before")
         for row in await self._store.all(_RESERVE, arguments):
             failpoint("fund.after")

@@ -24,7 +24,7 @@ from core.sql import numbered
 from executions.engine.batch import Batch
 from executions.engine.rows import Claim, Committed, History
 from executions.engine.values import Large
-from executions.errors import Fenced
+from executions.errors import Fenced, TooMuchOwed
 from executions.failpoints import around_commit, failpoint
 from executions.kinds import ENGINE_VERSION, PARKED, Status
 
@@ -295,6 +295,8 @@ class Store:
     async def commit(self, claim: Claim, wakes: int, batch: Batch) -> Committed:
         """Write a batch whole, renewing the lease; raises `Fenced` when the run belongs to another by now.
 
+        Raises `TooMuchOwed`, and writes nothing, when the user would owe more than can be counted for its charges.
+
         A batch that parks the run leaves it RUNNING if it was woken more than `wakes` times.
         """
         arguments = {
@@ -323,7 +325,12 @@ class Store:
         if batch.blobs:
             await self._store_blobs(claim, batch.blobs)
         around_commit("before_commit", batch)
-        row = await self._one(statement, arguments | places())
+        try:
+            row = await self._one(statement, arguments | places())
+        except psycopg.errors.CheckViolation as error:
+            if batch.charges and error.diag.constraint_name == "balances_can_be_counted":
+                raise TooMuchOwed from error
+            raise
         if row is None:
             raise Fenced
         around_commit("after_commit", batch)

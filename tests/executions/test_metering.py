@@ -21,7 +21,7 @@ from pytest_django import Settings
 from accounts.models import Role, User
 from credits import holds, ledger, price_lists
 from credits.errors import InsufficientCredits
-from credits.kinds import CREDIT, Kind
+from credits.kinds import CREDIT, MOST_CREDITS, Kind
 from credits.models import Account, Hold, PriceEntry, PriceList, Transfer
 from executions import again, bookkeeping, services
 from executions.audit import audit
@@ -471,6 +471,39 @@ def test_what_was_used_beyond_the_balance_is_owed(owner: User, run: Run, price: 
     assert Account.objects.get(user=owner.pk).floor == -7 * CREDIT
     with pytest.raises(InsufficientCredits):
         services.start_run(chain(owner, "ProbeRead").id, 1, user_id=owner.pk, inputs={})
+
+
+def test_a_charge_is_never_more_than_can_be_counted(owner: User, run: Run, price: Charge) -> None:
+    price("ProbeRead", MOST_CREDITS, "item")
+    top_up(owner, MOST_CREDITS)
+    done = run(draw(owner, {"a": ("ProbeRead", {"times": 3})}))
+
+    assert (done.status, charges(done), balance(owner)) == ("COMPLETED", [("ProbeRead", MOST_CREDITS)], 0)
+
+
+@pytest.mark.parametrize(
+    ("max_credits", "how", "cost"), [(None, ("FAILED", "debt_exceeded"), 0), (MOST_CREDITS, ("COMPLETED", ""), 5)]
+)
+def test_nobody_owes_more_than_can_be_counted(
+    owner: User, engine: Engine, price: Charge, max_credits: int | None, how: tuple[str, str], cost: float
+) -> None:
+    price("ProbeTokens", 1, "token")
+    top_up(owner, 5)
+    graph = draw(owner, {"a": ("ProbeTokens", {"tokens": [10**18], "pause": 1.5})})
+    run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, max_credits=max_credits, ring=False)
+    engine.ring([run.pk])
+    eventually(lambda: NodeExecution.objects.filter(run=run.pk, output_count=1).exists())
+    other = services.start_run(
+        draw(owner, {"a": ("ProbeTokens", {"tokens": [10**18]})}).id, 1, user_id=owner.pk, inputs={}, ring=False
+    )
+    engine.ring([other.pk])
+    assert (ended(other.pk).status, charges(other)) == ("COMPLETED", [("ProbeTokens", MOST_CREDITS)])
+    done = ended(run.pk)
+
+    assert (done.status, done.error_code) == how
+    assert sum(paid for _, paid in charges(run)) == cost
+    assert balance(owner) == 5 - cost - MOST_CREDITS
+    assert Hold.objects.filter(released_at=None).count() == 0
 
 
 def test_what_is_called_is_paid_by_the_same_purse(owner: User, run: Run, price: Charge, calling: Drawn) -> None:
