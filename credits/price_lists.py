@@ -114,6 +114,11 @@ def _entries_of(version: int) -> tuple[Entries, Entries]:
 
 def _entries(documents: Mapping[str, Iterable[Mapping[str, Any]]]) -> Entries:
     return {
-        block: tuple(Entry(document["amount"], document["per"], document["match"]) for document in listed)
+        block: tuple(
+            Entry(document["amount"], document["per"], document["match"] or {})
+            for document in listed
+            # Lists that were published before filters were checked stay as they are.
+            if isinstance(document["match"] or {}, dict)
+        )
         for block, listed in documents.items()
     }

@@ -1,8 +1,10 @@
 """What runs have set aside, and what operators want blocks to cost."""
 
+from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Now
+from django.db.models.lookups import Exact
 
 from credits.kinds import MOST, PER
 
@@ -67,10 +69,25 @@ class PriceEntry(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["block", "position"], name="one_price_per_place"),
             models.CheckConstraint(condition=Q(amount__gte=0, amount__lte=MOST), name="prices_can_be_paid"),
+            models.CheckConstraint(
+                condition=Exact(
+                    Func(F("match"), function="jsonb_typeof", output_field=models.TextField()), Value("object")
+                ),
+                name="prices_match_pins_by_name",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.amount} per {self.per} of {self.block}"
+
+    def clean(self) -> None:
+        """Nothing in `match` is an empty filter; raises `ValidationError` for what is no filter."""
+        if self.match in (None, ""):
+            self.match = {}
+        if not isinstance(self.match, dict):
+            raise ValidationError(
+                {"match": 'Give a JSON object of inputs and their values, such as {"model": "large"}.'}
+            )
 
 
 class PriceList(models.Model):

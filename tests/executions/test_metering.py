@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.db.models import F
 from django.utils.timezone import now
 from pytest_django import Settings
@@ -710,6 +710,27 @@ def test_an_operator_changes_prices_and_each_version_stays_on_record(
     listed = client.get("/admin/credits/pricelist/").content.decode()
     assert "changed: 3000000 per run" in listed
     assert client.get("/admin/credits/hold/", {"q": owner.email}).status_code == 200
+
+
+def test_an_operator_gives_a_filter_as_an_object_or_leaves_it_empty(
+    client: Any, owner: User, client_of: Callable[..., Any]
+) -> None:
+    client.force_login(make.a_user(role=Role.ADMIN))
+    entry = {"block": block_id("ProbeRead"), "position": 0, "amount": 2 * CREDIT, "per": "run"}
+    page = "/admin/credits/priceentry/add/"
+    for wrong in ('["x"]', "[]", '"x"', "3", "false"):
+        assert "Give a JSON object" in client.post(page, {**entry, "match": wrong}).content.decode()
+    assert (PriceEntry.objects.count(), PriceList.objects.filter(change__startswith="added").count()) == (0, 0)
+    for position, empty in enumerate(("", "null", '""', "{}")):
+        assert client.post(page, {**entry, "position": position, "match": empty}).status_code == 302
+    assert list(PriceEntry.objects.values_list("match", flat=True)) == [{}] * 4
+    with pytest.raises(IntegrityError, match="prices_match_pins_by_name"):
+        PriceEntry.objects.update(match=["x"])
+    odd = [{"amount": CREDIT, "per": "run", "match": match} for match in (["x"], None)]
+    PriceList.objects.create(prices={block_id("ProbeRead"): odd}, made_by="a test", change="as it was")
+    price_lists.forget()
+    costs = {block["name"]: block["costs"] for block in client_of(owner).get("/api/blocks").json()}
+    assert costs["ProbeRead"] == [{"cost_amount": 1, "cost_filter": {}, "cost_type": "run"}]
 
 
 def test_the_audit_finds_what_does_not_fit(owner: User, run: Run, price: Charge, capsys: Any) -> None:
