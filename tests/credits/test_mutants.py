@@ -54,14 +54,14 @@ MUTANTS: dict[str, tuple[Callable[..., None], Callable[[pytest.MonkeyPatch], Non
 }
 
 
-def test_the_ledger_as_it_is_passes_however_slow(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ledger_as_it_is_passes_however_slow(a_hundred_connections: None, monkeypatch: pytest.MonkeyPatch) -> None:
     slowly(monkeypatch)
     test_ledger.test_a_hundred_deliveries_of_one_top_up_credit_once(None, 1)
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_ledger_without_this_guard_is_caught(
-    transactional_db: None, turns: int, monkeypatch: pytest.MonkeyPatch, name: str
+    a_hundred_connections: None, turns: int, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     scenario, mutate = MUTANTS[name]
     mutate(monkeypatch)
