@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from core.errors import DomainError
-from credits.models import Account, LedgerAudit, Transfer
+from credits.kinds import MOST
+from credits.models import Account, Hold, LedgerAudit, Transfer
 from credits.payments.bookings import wrong_bookings
 from credits.payments.comparison import compare_lately
 from credits.payments.errors import PaymentRefused, PaymentsOff, PaymentsUnavailable
@@ -174,24 +176,49 @@ def _problems(report: Report, since: datetime) -> Iterator[str]:
 
 
 def _uncharged(report: Report, since: datetime) -> Iterator[str]:
-    """Nodes that ended well, cost something for each run, and were not charged just that."""
+    """Nodes that ended well and have a price, and were not charged what the rows say it comes to."""
     nodes = NodeExecution.objects.filter(
         run__price_version__isnull=False, status=NodeStatus.COMPLETED, started_fence__gt=0, ended_at__gte=since
     ).select_related("run")
     known: dict[int, Prices] = {}
+    bounded = set(Hold.objects.filter(Q(cap__isnull=False) | Q(key_id__isnull=False)).values_list("run_id", flat=True))
     for node in nodes.iterator(chunk_size=1000):
         version = node.run.price_version
         if version is None or str(node.node_id) in node.run.nodes_to_skip:
             continue
         book = known.setdefault(version, prices.of(version))
         entry = prices.matching(_entries(book, node.block_id), node.input_data)
-        if entry is None or not entry.amount or entry.per != "run":
+        if entry is None or not entry.amount or entry.per == "token":
             continue
         report.billable_nodes += 1
-        key = f"use:{node.run_id}:{node.node_id}:{node.ordinal}:run"
+        key = f"use:{node.run_id}:{node.node_id}:{node.ordinal}:{entry.per}"
         charged = Transfer.objects.filter(key=key).values_list("amount", flat=True).first()
-        if charged != entry.amount:
-            yield f"{key} costs {entry.amount}, and was charged {charged}"
+        least, most = _range_of(entry, node)
+        if node.run.error_code == "debt_exceeded" or (
+            (node.run.root_id or node.run_id) in bounded and entry.per != "run"
+        ):
+            least = 0
+        if not least <= (charged or 0) <= most:
+            yield f"{key} costs {_shown(least, most)}, and was charged {charged}"
+
+
+def _range_of(entry: Entry, node: NodeExecution) -> tuple[int, int]:
+    """The least and the most that a node may have been charged, by what its row tells of what was measured."""
+    match entry.per:
+        case "run":
+            return entry.amount, entry.amount
+        case "item":
+            due = min(entry.amount * node.output_count, MOST)
+            return due, due
+        case "byte":
+            return min(node.output_count, 1), MOST
+        case _:
+            # Of an attempt that was lost nobody knows how long it took.
+            return int(node.attempt == 1 and not node.waits), MOST
+
+
+def _shown(least: int, most: int) -> str:
+    return str(least) if least == most else f"at least {least}"
 
 
 def _entries(book: Prices, block_id: str) -> Iterable[Entry]:

@@ -739,7 +739,7 @@ def test_the_audit_finds_what_does_not_fit(owner: User, run: Run, price: Charge,
     done = run(chain(owner, "ProbeRead"))
     call_command("audit_ledger")
     told = capsys.readouterr().out
-    assert "1 accounts, 2 transfers\n1 nodes with a price for each run\nStripe was not asked\n0 mismatches" in told
+    assert "1 accounts, 2 transfers\n1 nodes with a price\nStripe was not asked\n0 mismatches" in told
 
     NodeExecution.objects.filter(run=done.pk, block_id=block_id("ProbeRead")).update(ordinal=5)
     Account.objects.update(balance=9 * CREDIT)
@@ -760,6 +760,22 @@ def test_the_audit_finds_what_does_not_fit(owner: User, run: Run, price: Charge,
     NodeExecution.objects.filter(run=done.pk, block_id=block_id("ProbeRead")).update(status="COMPLETED")
 
 
+@pytest.mark.parametrize(
+    ("per", "amount", "costs"), [("item", 2, "6000000"), ("byte", 1, "at least 1"), ("second", 5, "at least 1")]
+)
+def test_the_audit_misses_charges_for_what_was_measured(
+    owner: User, run: Run, price: Charge, per: str, amount: float, costs: str
+) -> None:
+    price("ProbeRead", amount, per)
+    top_up(owner, 50)
+    done = run(chain(owner, "ProbeRead", times=3))
+    assert audit().problems == []
+    nodes = NodeExecution.objects.filter(run=done.pk, block_id=block_id("ProbeRead"))
+    nodes.update(ordinal=5)
+    assert audit().problems == [f"use:{done.pk}:{nodes.get().node_id}:5:{per} costs {costs}, and was charged None"]
+    nodes.update(ordinal=0)
+
+
 def test_nodes_of_a_package_that_is_gone_are_audited_by_the_prices_on_record(
     owner: User, run: Run, price: Charge, release: Callable[..., None], capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -774,7 +790,7 @@ def test_nodes_of_a_package_that_is_gone_are_audited_by_the_prices_on_record(
     left = {block.id: block for block in BLOCKS.all() if block.id not in gone}
     monkeypatch.setitem(BLOCKS.__dict__, "_loaded", (left, ()))
     call_command("audit_ledger")
-    assert "2 nodes with a price for each run\nStripe was not asked\n0 mismatches" in capsys.readouterr().out
+    assert "2 nodes with a price\nStripe was not asked\n0 mismatches" in capsys.readouterr().out
 
     nodes = NodeExecution.objects.filter(run=done.pk, block_id__in=gone)
     nodes.update(ordinal=5)

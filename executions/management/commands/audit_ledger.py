@@ -28,7 +28,7 @@ class Command(BaseCommand):
         days = options["days"]
         report = audit_on_record(None if days is None else timezone.now() - timedelta(days=days))
         self.stdout.write(f"{report.accounts} accounts, {report.transfers} transfers")
-        self.stdout.write(f"{report.billable_nodes} nodes with a price for each run")
+        self.stdout.write(f"{report.billable_nodes} nodes with a price")
         self.stdout.write(_payments(report))
         for problem in report.problems:
             self.stdout.write(problem)
