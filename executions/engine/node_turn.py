@@ -8,10 +8,9 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent import futures
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from threading import Thread
 from typing import Any
 
 from django.conf import settings
@@ -25,6 +24,7 @@ from executions.engine.far_files import FILE, serve
 from executions.engine.node_process import BEGIN, MAX_OUTPUT_BYTES, OUTPUT, USED
 from executions.failpoints import failpoint
 from executions.node_tasks import Ending, Job, Part
+from graphs.blocks.base import Context
 from graphs.blocks.registry import BLOCKS
 
 log = logging.getLogger(__name__)
@@ -145,15 +145,16 @@ class NodeTurn:
         self._size += len(output)
 
     def _serve(self, inbox: Connection, request: bytes) -> None:
-        """Answer a request for a file, which may take long, and look after everything else meanwhile."""
+        """Answer a request for a file, which may take long, and look after everything else meanwhile.
+
+        A process that never takes its answer is ended when its time is up, and with it the answering.
+        """
         context = context_from_json(json.decode(self.job.context))
-        with ThreadPoolExecutor(1) as helper:
-            served = helper.submit(serve, inbox, request, context)
-            while futures.wait([served], PART_SECONDS).not_done:
-                self.look()
-        # A process that does not listen may still have something to say.
-        with suppress(EOFError, OSError):
-            served.result()
+        answering = Thread(target=_answer, args=(inbox, request, context), daemon=True)
+        answering.start()
+        while answering.is_alive() and not self.is_over and not self._is_out_of_time():
+            answering.join(PART_SECONDS)
+            self.look()
 
     def _end(self, **how: Any) -> None:
         self._ending = Ending(**how, used_tokens=self._used_tokens)
@@ -212,3 +213,9 @@ class NodeTurn:
                     raise
                 connection.close()
                 time.sleep(LOOK_SECONDS)
+
+
+def _answer(inbox: Connection, request: bytes, context: Context) -> None:
+    # A process that does not listen may still have something to say; TypeError is a connection closed meanwhile.
+    with suppress(EOFError, OSError, TypeError):
+        serve(inbox, request, context)
