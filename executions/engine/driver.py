@@ -120,6 +120,7 @@ class Driver:
         except OverLimit as limit:
             await self._break_off(Status.FAILED, limit.kind, limit.message)
         finally:
+            self._in_place.clear()
             await self._beside.abandon()
 
     async def _step(self) -> bool:

@@ -5,7 +5,8 @@ A block is foreign code, and so are the objects that it yields: looking at one m
 
 import inspect
 import math
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +28,14 @@ def stream_of(block: Block, emissions: Any) -> Iterator[Any] | AsyncIterator[Any
     if inspect.iscoroutine(emissions):
         emissions.close()
     raise BlockError(f"The run of {block.name} must yield (pin, value) pairs; it returned {type(emissions).__name__}")
+
+
+def end(emissions: Iterator[Any]) -> None:
+    """Let a block that is asked for nothing more end now, and not whenever memory is looked through."""
+    # What it does then is of no account: it may raise anything, even what ends the process, or try to go on.
+    with suppress(BaseException):
+        if isinstance(emissions, Generator):
+            emissions.close()
 
 
 def suspension_of(emission: object) -> Suspension | None:

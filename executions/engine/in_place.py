@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from executions.engine.emissions import stream_of, suspension_of
+from executions.engine.emissions import end, stream_of, suspension_of
 from executions.engine.journal import Journal
 from executions.engine.state import Activation
 from graphs.blocks.base import Suspension
@@ -55,9 +55,11 @@ class InPlace:
                 return None
             if suspension is not None:
                 self._running.pop()
+                end(emissions)
                 return activation, suspension
             if not self._journal.accept(activation, emission):
                 self._running.pop()
+                end(emissions)
                 return None
         activation.seconds += self._loop.time() - began
         return None
@@ -70,4 +72,5 @@ class InPlace:
 
     def clear(self) -> None:
         """Give them all up."""
-        self._running.clear()
+        while self._running:
+            end(self._running.pop()[1])

@@ -8,7 +8,7 @@ from typing import cast
 
 from pydantic import BaseModel
 
-from executions.engine.emissions import stream_of, suspension_of
+from executions.engine.emissions import end, stream_of, suspension_of
 from executions.engine.mailbox import Emitted, Ended, Mailbox
 from executions.engine.state import Activation
 from executions.failpoints import failpoint
@@ -88,12 +88,15 @@ def _forward_sync(
     loop: asyncio.AbstractEventLoop,
 ) -> Suspension | None:
     attempt = activation.attempt
-    for emission in emissions:
-        suspension = suspension_of(emission)
-        if suspension is not None:
-            return suspension
-        message = Emitted(activation, cast(Emission | Used, emission), attempt)
-        asyncio.run_coroutine_threadsafe(mailbox.put_emission(message), loop).result()
-        if activation.is_closed:
-            break
-    return None
+    try:
+        for emission in emissions:
+            suspension = suspension_of(emission)
+            if suspension is not None:
+                return suspension
+            message = Emitted(activation, cast(Emission | Used, emission), attempt)
+            asyncio.run_coroutine_threadsafe(mailbox.put_emission(message), loop).result()
+            if activation.is_closed:
+                break
+        return None
+    finally:
+        end(emissions)

@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 from django.db import connection
@@ -13,15 +14,17 @@ KEPT = 6
 
 def backends(count: int) -> list[int]:
     """Use so many connections at once; returns their processes in Postgres."""
+    all_have_one = Barrier(count)
     with ThreadPoolExecutor(count) as threads:
-        return list(threads.map(lambda _: backend(), range(count)))
+        return list(threads.map(lambda _: backend(all_have_one), range(count)))
 
 
-def backend(seconds: float = 0.2) -> int:
-    """Use a connection for a while and give it back."""
+def backend(all_have_one: Barrier) -> int:
+    """Use a connection until everybody has one, and give it back."""
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid(), pg_sleep(%s)", [seconds])
+            cursor.execute("SELECT pg_backend_pid()")
+            all_have_one.wait(20)
             return int(cursor.fetchone()[0])
     finally:
         connection.close()
@@ -54,5 +57,5 @@ def test_no_connection_is_used_that_postgres_has_ended(ended: list[int]) -> None
 
 def test_whoever_comes_next_does_not_wait_for_every_connection_that_was_ended(ended: list[int]) -> None:
     began = time.monotonic()
-    assert backend(seconds=0) not in ended
+    assert backend(Barrier(1)) not in ended
     assert time.monotonic() - began < 1.0
