@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphs.blocks.base import Block, Kind
-from graphs.checks import Masks, NodeErrors, check_run, check_structure
+from graphs.checks import Masks, check_run, check_structure
 from graphs.definition import GraphDefinition, LinkDefinition, NodeDefinition
+from graphs.errors import NodeErrors
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from files.errors import FileTooLarge
 from files.services import NewFile
 from graphs.blocks.base import Context
 from graphs.blocks.files import SCHEME, File
-from graphs.checks import NodeErrors
+from graphs.errors import NodeErrors
 
 # How a text that names a file begins in JSON.
 MARK = f'"{SCHEME}'.encode()

@@ -17,11 +17,10 @@ from graphs.blocks.base import BadInput, BadPath, Block, CredentialsPlaceholder,
 from graphs.blocks.inputs import prepare
 from graphs.blocks.registry import BLOCKS
 from graphs.blocks.rules import is_credentials_name
-from graphs.errors import UnknownBlock
+from graphs.errors import NodeErrors, Problem, UnknownBlock
 from graphs.pinouts import NodeLike, input_pins, output_pins, pinout, stored_schema
 from graphs.policy import policy_errors
 
-NodeErrors = dict[str, dict[str, str]]
 Masks = Mapping[str, Mapping[str, Any]]
 
 REQUIRED = "This field is required"
@@ -66,29 +65,6 @@ class Drawing(Protocol):
     @property
     def links(self) -> Sequence[LinkLike]:
         """In the order they were drawn."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A flaw in how a drawing hangs together: where it is, and what would be allowed there."""
-
-    type: str
-    message: str
-    node_id: str | None = None
-    link_id: str | None = None
-    pin: str | None = None
-    allowed: tuple[str, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        """The problem on the wire."""
-        return {
-            "type": self.type,
-            "message": self.message,
-            "node_id": self.node_id,
-            "link_id": self.link_id,
-            "pin": self.pin,
-            "allowed": list(self.allowed),
-        }
 
 
 @dataclass(frozen=True, slots=True)

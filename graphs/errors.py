@@ -1,14 +1,37 @@
 """How graphs fail."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from core.errors import DomainError, Invalid, NotFound
 
-if TYPE_CHECKING:
-    from graphs.checks import NodeErrors, Problem
-
+# What is wrong with single pins: {node id: {pin: message}}.
+NodeErrors = dict[str, dict[str, str]]
 MOST_PROBLEMS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A flaw in how a drawing hangs together: where it is, and what would be allowed there."""
+
+    type: str
+    message: str
+    node_id: str | None = None
+    link_id: str | None = None
+    pin: str | None = None
+    allowed: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The problem on the wire."""
+        return {
+            "type": self.type,
+            "message": self.message,
+            "node_id": self.node_id,
+            "link_id": self.link_id,
+            "pin": self.pin,
+            "allowed": list(self.allowed),
+        }
 
 
 class GraphNotFound(NotFound):
@@ -45,7 +68,7 @@ class GraphInvalid(Invalid):
 
     hint: ClassVar[str] = "GET /api/blocks lists every block with its pins; nothing was saved."
 
-    def __init__(self, problems: "Sequence[Problem]", node_errors: "NodeErrors") -> None:
+    def __init__(self, problems: Sequence[Problem], node_errors: NodeErrors) -> None:
         self.messages = [problem.message for problem in problems] + told(node_errors)
         super().__init__(
             first_of(self.messages),

@@ -13,7 +13,15 @@ from graphs import checks, tags
 from graphs.blocks.base import Kind
 from graphs.blocks.registry import BLOCKS
 from graphs.definition import GraphDefinition, LinkDefinition, NodeDefinition
-from graphs.errors import GraphChanged, GraphIdMismatch, GraphInvalid, GraphNotFound, UnknownBlock
+from graphs.errors import (
+    GraphChanged,
+    GraphIdMismatch,
+    GraphInvalid,
+    GraphNotFound,
+    NodeErrors,
+    Problem,
+    UnknownBlock,
+)
 from graphs.models import Graph, GraphVersion, GraphVersionQuerySet, Link, Node
 from graphs.pinouts import NodeLike
 from graphs.placing import Place, draw, place
@@ -104,8 +112,8 @@ def export_graph(version: GraphVersion) -> dict[str, Any]:
 
 
 def _check_drafts(drafts: Iterable[Draft]) -> None:
-    problems: list[checks.Problem] = []
-    node_errors: checks.NodeErrors = {}
+    problems: list[Problem] = []
+    node_errors: NodeErrors = {}
     for draft in drafts:
         flaws = checks.check_structure(draft)
         problems.extend(flaws)
