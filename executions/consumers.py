@@ -20,11 +20,11 @@ from core.errors import Conflict, DomainError, Invalid, Unavailable
 from core.listening import Listener, listening
 from core.sockets import TRY_AGAIN_LATER, Receive, Scope, Send, accept_and_close, protocol_of
 from executions import events
-from executions.feeds import RunFeed, run_channel
-from executions.graph_feed import GraphFeed
-from executions.lookout import lookout_of
-from executions.messages import text_of
-from executions.subscriptions import Subscription
+from executions.watching.feeds import RunFeed, run_channel
+from executions.watching.graph_feed import GraphFeed
+from executions.watching.lookout import lookout_of
+from executions.watching.messages import text_of
+from executions.watching.subscriptions import Subscription
 
 log = logging.getLogger(__name__)
 

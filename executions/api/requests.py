@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from accounts.models import User
 from executions.errors import NoSuchRun
 from executions.models import GraphExecution
-from executions.shown_runs import whole_run
+from executions.watching.shown_runs import whole_run
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,11 @@ from rest_framework.response import Response
 from accounts.ticketed import TicketedView, session_behind
 from core.api import Problem, QuickJSONRenderer, RequestInvalid, checked_query, error_responses
 from executions.api.requests import own_run, user_of
-from executions.event_stream import RunStream, places
 from executions.kinds import FINAL
 from executions.models import GraphExecution
-from executions.pages import MAX_EVENTS
-from executions.run_events import events_after, opening
+from executions.watching.event_stream import RunStream, places
+from executions.watching.pages import MAX_EVENTS
+from executions.watching.run_events import events_after, opening
 
 _JSON = "application/json"
 _STREAM = "text/event-stream"

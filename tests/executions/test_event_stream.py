@@ -20,9 +20,10 @@ from accounts import services as accounts
 from accounts.models import Ending, Login, Role, Ticket, User
 from config.asgi import application
 from core import asgi, listening
-from executions import event_stream, services
+from executions import services
 from executions.engine.engine import Engine
 from executions.models import GraphExecution
+from executions.watching import event_stream
 from graphs.models import GraphVersion
 from tests import make
 from tests.executions.conftest import ended

@@ -8,10 +8,11 @@ from asgiref.sync import sync_to_async
 from rest_framework.test import APIClient
 
 from accounts.models import User
-from executions import pages, run_events, services
+from executions import services
 from executions.api.serializers import GraphExecutionSerializer, NodeExecutionResultSerializer, StatsSerializer
 from executions.engine.engine import Engine
 from executions.kinds import EventKind
+from executions.watching import pages, run_events
 from tests import make
 from tests.executions.conftest import ended, engine
 from tests.executions.watching import Watcher, watching

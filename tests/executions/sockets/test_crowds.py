@@ -10,10 +10,11 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from accounts.models import User
-from executions import consumers, feeds, pages, run_events, services
+from executions import consumers, services
 from executions.engine.engine import Engine
 from executions.models import GraphExecution
-from executions.pages import Given, Page
+from executions.watching import feeds, pages, run_events
+from executions.watching.pages import Given, Page
 from graphs.models import GraphVersion
 from tests.drawing import draw
 from tests.executions.conftest import ended

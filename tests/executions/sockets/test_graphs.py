@@ -11,11 +11,12 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from accounts.models import User
-from executions import lookout, services
+from executions import services
 from executions.engine.engine import Engine
-from executions.graph_feed import GraphFeed
 from executions.kinds import Status
 from executions.models import GraphExecution
+from executions.watching import lookout
+from executions.watching.graph_feed import GraphFeed
 from graphs.models import GraphVersion
 from tests import make
 from tests.drawing import draw

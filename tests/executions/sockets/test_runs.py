@@ -6,10 +6,11 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from accounts.models import User
-from executions import events, lookout, services
+from executions import events, services
 from executions.engine.engine import Engine
 from executions.models import GraphExecution
-from executions.pages import MAX_OUTPUTS
+from executions.watching import lookout
+from executions.watching.pages import MAX_OUTPUTS
 from graphs.models import GraphVersion
 from tests.drawing import draw
 from tests.executions.sockets.conftest import PAUSE, Start, finished

@@ -180,8 +180,8 @@ def _engine(run_id: UUID, *, at_once: bool) -> Iterator[_Help]:
 
 def _follow(run: Any, deadline: float, help_out: _Help, *, as_json: bool) -> bool:
     """Show the run until it has ended; false when the deadline came first and it was stopped."""
-    from executions.run_events import Place, Told, events_after
     from executions.services import stop_run
+    from executions.watching.run_events import Place, Told, events_after
 
     told = Told([], Place(0))
     asked_at = time.monotonic()

@@ -14,9 +14,9 @@ from core.errors import Invalid
 from executions.errors import NoSuchRun
 from executions.kinds import FINAL, EventKind, Status
 from executions.models import GraphExecution
-from executions.pages import NODE_STATUS, Page, PastEvent, given_by, page_after
 from executions.reading import NO_STATS, Wire, listed_run, node_result, runs_with_outputs, time_text
-from executions.shown_runs import plain_run, shown_runs
+from executions.watching.pages import NODE_STATUS, Page, PastEvent, given_by, page_after
+from executions.watching.shown_runs import plain_run, shown_runs
 
 RUN_EVENT = "graph_execution_update"
 NODE_EVENT = "node_execution_update"

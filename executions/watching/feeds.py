@@ -8,9 +8,9 @@ from uuid import UUID
 
 from accounts.models import User
 from executions import events
-from executions.messages import event_text
-from executions.readers import SharedReads, reading
-from executions.run_events import Place, events_after, opening
+from executions.watching.messages import event_text
+from executions.watching.readers import SharedReads, reading
+from executions.watching.run_events import Place, events_after, opening
 
 
 def run_channel(user_id: UUID, run_id: UUID) -> str:

@@ -10,10 +10,10 @@ from weakref import WeakKeyDictionary
 from django.db import Error as DatabaseError
 
 from core.listening import Listener
-from executions.feeds import RunFeed
 from executions.models import GraphExecution
-from executions.readers import reading
-from executions.subscriptions import Watching
+from executions.watching.feeds import RunFeed
+from executions.watching.readers import reading
+from executions.watching.subscriptions import Watching
 
 log = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ from django.db.models import Q
 from accounts.models import User
 from executions import events
 from executions.kinds import ACTIVE, FINAL, Status
-from executions.messages import event_text
 from executions.models import GraphExecution, GraphExecutionQuerySet
-from executions.readers import reading
 from executions.reading import rows_of, with_previews
-from executions.run_events import run_events
-from executions.shown_runs import shown_runs
+from executions.watching.messages import event_text
+from executions.watching.readers import reading
+from executions.watching.run_events import run_events
+from executions.watching.shown_runs import shown_runs
 from graphs.errors import GraphNotFound
 from graphs.models import Graph
 

@@ -16,8 +16,8 @@ from core.errors import DomainError
 from core.listening import Listener, listening
 from executions import events
 from executions.errors import TooManyStreams
-from executions.feeds import RunFeed
-from executions.lookout import lookout_of
+from executions.watching.feeds import RunFeed
+from executions.watching.lookout import lookout_of
 
 # What keeps proxies from taking a quiet stream for a dead one, and tells the server that its client is there.
 HEARTBEAT_SECONDS = 15.0

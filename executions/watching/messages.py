@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from executions.reading import Wire
-from executions.run_events import NODE_EVENT, RUN_EVENT
+from executions.watching.run_events import NODE_EVENT, RUN_EVENT
 
 _METHOD_OF = {RUN_EVENT: "graph_execution_event", NODE_EVENT: "node_execution_event"}
 
