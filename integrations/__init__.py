@@ -1,1 +1,1 @@
-"""Other services' accounts, and the credentials that open them."""
+"""Other services that tell of events: webhooks, and the inbox that keeps what they deliver."""

@@ -46,6 +46,7 @@ VARIABLES = [
     Variable("EMAIL_URL", "consolemail://", "How mail leaves, e.g. smtp+tls://user:password@host:587. Unset: the log."),
     Variable("TASKLOOM_MAIL_FROM", "Taskloom <noreply@localhost>", "Whom mail comes from."),
     Variable("TASKLOOM_FRONTEND_URL", "http://localhost:3000", "The site that links in mails lead to."),
+    Variable("PLATFORM_BASE_URL", "", "Where this site is reached from outside. Unset: no webhooks come in."),
     Variable("DJANGO_DEBUG", "false", "Shows tracebacks in the browser. Never in production."),
     Variable("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", "Host names this site answers to."),
     Variable("DJANGO_CSRF_TRUSTED_ORIGINS", "", "Origins that may post forms, e.g. https://taskloom.example.com."),
@@ -108,6 +109,17 @@ def number(name: str) -> int:
         return int(text(name))
     except ValueError:
         raise ImproperlyConfigured(f"{name} must be a whole number, not {text(name)!r}") from None
+
+
+def base_url(name: str) -> str:
+    """The variable as an http or https address without a slash at its end, or an empty text when it is unset.
+
+    Raises `ImproperlyConfigured` with its name when it is neither.
+    """
+    url = urlsplit(text(name))
+    if text(name) and (url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment):
+        raise ImproperlyConfigured(f"{name} must be like https://taskloom.example.com, not {text(name)!r}")
+    return text(name).rstrip("/")
 
 
 def choice(name: str, allowed: Collection[str]) -> str:
