@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from core.errors import DomainError, Invalid, NotFound
+from core.errors import Conflict, DomainError, Invalid, NotFound
 
 # What is wrong with single pins: {node id: {pin: message}}.
 NodeErrors = dict[str, dict[str, str]]
 MOST_PROBLEMS = 100
+MOST_USES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,22 @@ class GraphChanged(DomainError):
 
     status: ClassVar[int] = 412
     hint: ClassVar[str] = "Get the graph, put your changes into it, and send its new ETag as If-Match."
+
+
+class GraphInUse(Conflict):
+    """Something of yours runs the graph, so it was not deleted; `used_by` lists the first 20 with their ids and names.
+
+    `uses` are such things, by kind, id and name.
+    """
+
+    hint: ClassVar[str] = "Delete what is listed in used_by first."
+
+    def __init__(self, uses: Sequence[tuple[str, str, str]]) -> None:
+        names = [f'{kind} "{name}"' for kind, _, name in uses]
+        super().__init__(
+            f"The graph was not deleted: it is used by {first_of(names)}",
+            used_by=[{"kind": kind, "id": use_id, "name": name} for kind, use_id, name in uses[:MOST_USES]],
+        )
 
 
 class UnknownBlock(NotFound):

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, RestrictedError
 
 from accounts.models import User
 from core import etags
@@ -16,6 +16,7 @@ from graphs.definition import GraphDefinition, LinkDefinition, NodeDefinition
 from graphs.errors import (
     GraphChanged,
     GraphIdMismatch,
+    GraphInUse,
     GraphInvalid,
     GraphNotFound,
     NodeErrors,
@@ -194,10 +195,17 @@ def change_settings(owner: User, graph_id: UUID, changes: ChangeSettings) -> Gra
 
 @transaction.atomic
 def delete_graph(owner: User, graph_id: UUID) -> int:
-    """Delete all versions of a graph and their runs; returns how many versions. Raises `GraphNotFound`."""
+    """Delete all versions of a graph and their runs; returns how many versions.
+
+    Raises `GraphNotFound`, or `GraphInUse` while there is something that is not to lose its graph.
+    """
     graph = _locked(owner, graph_id)
     count = graph.versions.count()
-    graph.delete()
+    try:
+        graph.delete()
+    except RestrictedError as error:
+        users = sorted(error.restricted_objects, key=lambda row: str(row.pk))
+        raise GraphInUse([(str(row._meta.verbose_name), str(row.pk), str(row)) for row in users]) from None
     return count
 
 

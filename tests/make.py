@@ -13,6 +13,7 @@ from executions.models import GraphExecution, NodeExecution, NodeOutput
 from graphs import services
 from graphs.models import GraphVersion
 from graphs.schemas import GraphDraft
+from library.models import Preset
 from tests.drawing import block_id
 
 PASSWORD = "correct horse battery staple"
@@ -61,6 +62,12 @@ def a_link(text: str, link_id: str = "link") -> dict[str, Any]:
 def a_graph(owner: User, drawing: Mapping[str, Any] | None = None) -> GraphVersion:
     """A saved graph of `owner`, the shouting one unless another is given."""
     return services.create_graph(owner, GraphDraft.model_validate(drawing or a_drawing()))
+
+
+def a_preset(owner: User, graph_id: UUID, **fields: Any) -> Preset:
+    """A preset as a row, of version 1 unless told otherwise."""
+    values = {"graph_version": 1, "name": "kept", "description": "", "inputs": {}, "credentials": {}, **fields}
+    return Preset.objects.create(user=owner, graph_id=graph_id, **values)
 
 
 def an_agent(graph_id: str, version: int = 1, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> Any:

@@ -139,10 +139,10 @@ class GraphView(APIView):
         tags=["graphs"],
         operation_id="delete_graph",
         summary="Delete a graph with all versions and runs",
-        responses={200: DeletedVersions, **error_responses(401, 404)},
+        responses={200: DeletedVersions, **error_responses(401, 404, 409)},
     )
     def delete(self, request: Request, graph_id: UUID) -> Response:
-        """Delete for good; there is no way back."""
+        """Delete for good; there is no way back. A graph that presets run is not deleted: `used_by` names them."""
         return Response({"version_counts": services.delete_graph(_user(request), graph_id)})
 
 

@@ -21,6 +21,7 @@ INSTALLED_APPS = [
     "integrations",
     "files",
     "graphs",
+    "library",
     "executions",
     "builder",
     "django.contrib.admin",

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = [
-    *("config", "core", "accounts", "builder", "files"),
+    *("config", "core", "accounts", "builder", "files", "library"),
     *("graphs", "executions", "credits", "integrations", "notifications", "tests"),
 ]
 
