@@ -27,6 +27,7 @@ from executions.errors import BlockDisabled, BlockFailed, BlockInputInvalid, Blo
 from graphs.blocks.base import BadInput, BadPath, Block, Context
 from graphs.blocks.inputs import prepare
 from graphs.blocks.registry import BLOCKS
+from graphs.offer import is_offered
 from graphs.pins import merge
 
 SECONDS = 30.0
@@ -44,7 +45,7 @@ def run_block(user: User, block_id: str, inputs: Mapping[str, Any]) -> Outputs:
     before, `BlockWaits` for one that wants a person, a time or another graph, and `BlocksBusy`.
     """
     block = BLOCKS.get(block_id)
-    if block.disabled:
+    if not is_offered(block):
         raise BlockDisabled(f"The block {block.name} is switched off", block_id=block_id)
     given = json.encode(_checked(block, inputs)).decode()
     context = _context(user)

@@ -28,7 +28,6 @@ CREDENTIALS_REQUIRED = "These credentials are required"
 _MOST_IDS = 100
 # These kinds describe the graph to its users, so they must be whole as soon as it is saved.
 _WHOLE_WHEN_SAVED = frozenset({Kind.INPUT, Kind.OUTPUT, Kind.AGENT})
-_WEBHOOKS = frozenset({Kind.WEBHOOK, Kind.WEBHOOK_MANUAL})
 
 
 class LinkLike(Protocol):
@@ -213,7 +212,7 @@ def _check_pins(drawing: Drawing, findings: Findings, *, masks: Masks, for_run: 
         if for_run or block.kind in _WHOLE_WHEN_SAVED:
             given = {pins.base_name(name) for name in (*node.input_default, *mask)} | fed
             for pin in pinout(block).needed:
-                if pin not in given and not (pin == "payload" and block.kind in _WEBHOOKS):
+                if pin not in given and not (pin == "payload" and block.kind.is_trigger):
                     findings.add(node, pin, REQUIRED)
         if block.kind is Kind.INPUT and is_credentials_name(str(node.input_default.get("name", ""))):
             message = "An input may not be named 'credentials' or '*_credentials': those names are reserved"

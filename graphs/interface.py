@@ -13,7 +13,6 @@ from graphs.errors import UnknownBlock
 from graphs.pinouts import NodeLike, pinout
 
 TABLE_INPUT = "5603b273-f41e-4020-af7d-fbc9c6a8d928"
-_WEBHOOKS = frozenset({Kind.WEBHOOK, Kind.WEBHOOK_MANUAL})
 # These describe the pin of the block; the node says its own.
 _OF_THE_PIN = frozenset({"title", "description", "default", "advanced", "secret", "hidden", "placeholder"})
 
@@ -26,10 +25,10 @@ def describe(nodes: Iterable[NodeLike]) -> dict[str, Any]:
     return {
         "input_schema": _schema_of(placed, Kind.INPUT),
         "output_schema": _schema_of(placed, Kind.OUTPUT),
-        "has_external_trigger": any(block.kind in _WEBHOOKS for _, block in placed),
+        "has_external_trigger": _trigger(placed) is not None,
         "has_human_in_the_loop": any(block.kind is Kind.HUMAN_IN_THE_LOOP for _, block in placed),
         "has_sensitive_action": any(block.sensitive for _, block in placed),
-        "trigger_setup_info": _trigger(placed),
+        "trigger_setup_info": _trigger_setup(placed),
     }
 
 
@@ -53,6 +52,11 @@ def credentials_schema(nodes: Iterable[NodeLike]) -> dict[str, Any]:
             if node.metadata.get("credentials_optional") is not True:
                 _unite(required, (name,))
     return {"type": "object", "properties": properties, "required": required}
+
+
+def trigger_of(nodes: Iterable[NodeLike]) -> Placed | None:
+    """The node that events from outside start the graph with, and its block: the first of its kind."""
+    return _trigger(_placed(nodes))
 
 
 def _placed(nodes: Iterable[NodeLike]) -> Iterator[Placed]:
@@ -100,24 +104,27 @@ def _property(node: NodeLike, block: Block, name: str) -> dict[str, Any]:
     return shape
 
 
-def _trigger(placed: Sequence[Placed]) -> dict[str, Any] | None:
-    for _, block in placed:
-        if block.kind not in _WEBHOOKS:
-            continue
-        schema = block_input_schema(block)
-        credentials = pinout(block).credentials
-        providers = schema["properties"][credentials[0]].get("credentials_provider", []) if credentials else []
-        hidden = {*credentials, "payload"}
-        return {
-            "provider": providers[0] if providers else None,
-            "config_schema": {
-                **schema,
-                "properties": {pin: part for pin, part in schema["properties"].items() if pin not in hidden},
-                "required": [pin for pin in schema.get("required", []) if pin not in hidden],
-            },
-            "credentials_input_name": credentials[0] if credentials else None,
-        }
-    return None
+def _trigger(placed: Iterable[Placed]) -> Placed | None:
+    return next(((node, block) for node, block in placed if block.kind.is_trigger), None)
+
+
+def _trigger_setup(placed: Sequence[Placed]) -> dict[str, Any] | None:
+    if (trigger := _trigger(placed)) is None:
+        return None
+    block = trigger[1]
+    schema = block_input_schema(block)
+    credentials = pinout(block).credentials
+    providers = schema["properties"][credentials[0]].get("credentials_provider", []) if credentials else []
+    hidden = {*credentials, "payload"}
+    return {
+        "provider": providers[0] if providers else block.provider or None,
+        "config_schema": {
+            **schema,
+            "properties": {pin: part for pin, part in schema["properties"].items() if pin not in hidden},
+            "required": [pin for pin in schema.get("required", []) if pin not in hidden],
+        },
+        "credentials_input_name": credentials[0] if credentials else None,
+    }
 
 
 def _providers(node: NodeLike, field: Mapping[str, Any]) -> set[str]:

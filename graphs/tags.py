@@ -19,6 +19,7 @@ from graphs.blocks.base import Kind
 from graphs.blocks.catalogue import describe
 from graphs.blocks.registry import BLOCKS
 from graphs.models import Graph, GraphVersion
+from graphs.offer import offered
 
 # A page of a list must not take longer the longer the list is.
 _MOST_COMPARED = 1_000
@@ -46,7 +47,7 @@ def of_active(owner_id: UUID, page: int, page_size: int, *, for_export: bool) ->
 @cache
 def blocks() -> str:
     """The tag of the catalogue of blocks of this process."""
-    catalogue = sha256(orjson.dumps([describe(block) for block in BLOCKS.all() if not block.disabled])).hexdigest()
+    catalogue = sha256(orjson.dumps([describe(block) for block in offered()])).hexdigest()
     return tag_of("blocks", settings.SPECTACULAR_SETTINGS["VERSION"], catalogue)
 
 

@@ -12,6 +12,7 @@ _number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw-1").removeprefix("gw")) 
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Tests of limits set their own.
+PLATFORM_BASE_URL = "https://taskloom.example.com"
 RATES = dict.fromkeys(RATES, "off")
 REDIS_URL = paths.redis_url(TASKLOOM_HOME).replace("db=0", f"db={_number}")
 CELERY_BROKER_URL = env.text("CELERY_BROKER_URL") or paths.broker_url(REDIS_URL).replace(

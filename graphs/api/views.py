@@ -21,6 +21,7 @@ from graphs.blocks.costs import as_costs, prices_now
 from graphs.blocks.registry import BLOCKS
 from graphs.metas import metas_of
 from graphs.models import Graph, GraphVersion
+from graphs.offer import offered
 from graphs.rendering import as_graph
 from graphs.schemas import (
     ActivateVersion,
@@ -232,7 +233,7 @@ class ActiveVersionView(APIView):
 
 @cache
 def _catalogue() -> list[dict[str, Any]]:
-    return [describe(block) for block in BLOCKS.all() if not block.disabled]
+    return [describe(block) for block in offered()]
 
 
 class BlocksView(APIView):

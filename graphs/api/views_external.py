@@ -17,13 +17,13 @@ from graphs import tags
 from graphs.api.serializers import VersionQuery
 from graphs.api.views import MOST_GRAPHS, active_graphs, one_graph
 from graphs.blocks.catalogue import describe
-from graphs.blocks.registry import BLOCKS
+from graphs.offer import offered
 from graphs.schemas import ExternalBlockModels, GraphMetas, GraphModel
 
 
 @cache
 def _catalogue() -> list[dict[str, Any]]:
-    blocks = [describe(block) for block in BLOCKS.all() if not block.disabled]
+    blocks = [describe(block) for block in offered()]
     return [{key: value for key, value in block.items() if key != "costs"} for block in blocks]
 
 

@@ -52,6 +52,11 @@ class Kind(StrEnum):
     AYRSHARE = "Ayrshare"
     HUMAN_IN_THE_LOOP = "Human In The Loop"
 
+    @property
+    def is_trigger(self) -> bool:
+        """Whether events from outside start a run with such a block; they come in on its pin `payload`."""
+        return self in (Kind.WEBHOOK, Kind.WEBHOOK_MANUAL)
+
 
 class Effect(StrEnum):
     """What running a block does to the world, which decides how the engine recovers it after a crash.
@@ -237,7 +242,8 @@ class Block:
     """One kind of node. Subclasses declare the class variables and `run`; instances hold no state.
 
     `name` is the class's name unless declared. `graphs.blocks.rules` lists what a declaration must fulfil. `provider`
-    is whose service it calls: a block without prices of its own costs what calls of that service do.
+    is whose service it calls: a block without prices of its own costs what calls of that service do. Of a trigger it is
+    who sends the events, and `webhook_type` which of their webhooks it takes.
     """
 
     id: ClassVar[str]
@@ -252,6 +258,7 @@ class Block:
     disabled: ClassVar[bool] = False
     prices: ClassVar[tuple[Price, ...]] = ()
     provider: ClassVar[str] = ""
+    webhook_type: ClassVar[str] = ""
     contributors: ClassVar[tuple[str, ...]] = ()
     examples: ClassVar[tuple[Example, ...]]
 

@@ -33,6 +33,7 @@ OWN_MODULES = (
     "graphs.blocks.stored_files",
     "graphs.blocks.templates",
     "graphs.blocks.text",
+    "graphs.blocks.triggers",
     "graphs.blocks.values",
     "graphs.blocks.web",
 )

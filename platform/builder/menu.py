@@ -9,7 +9,7 @@ from typing import Any
 from builder.relevance import LEAST, Extra, relevance
 from graphs.blocks.base import Block, Kind
 from graphs.blocks.catalogue import describe, input_schema
-from graphs.blocks.registry import BLOCKS
+from graphs.offer import offered
 from graphs.pinouts import pinout
 
 Json = dict[str, Any]
@@ -63,7 +63,7 @@ class Entry:
 @cache
 def entries() -> tuple[Entry, ...]:
     """Every block that can be placed, by name."""
-    return tuple(_entry(block) for block in BLOCKS.all() if not block.disabled)
+    return tuple(_entry(block) for block in offered())
 
 
 def placed_by(ids: Iterable[str]) -> list[Entry]:

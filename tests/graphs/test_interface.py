@@ -108,3 +108,19 @@ class TestCredentials:
         assert list(setup["config_schema"]["properties"]) == ["repository"]
         assert setup["config_schema"]["required"] == ["repository"]
         assert (setup["provider"], setup["credentials_input_name"]) == (None, None)
+
+
+def test_a_generic_webhook_takes_constants_and_names_its_provider() -> None:
+    described = interface.describe(nodes(("AgentInput", {"name": "n"}), ("GenericWebhookTrigger", {})))
+    assert described["has_external_trigger"] is True
+    setup = described["trigger_setup_info"]
+    assert (setup["provider"], setup["credentials_input_name"]) == ("generic_webhook", None)
+    assert (list(setup["config_schema"]["properties"]), setup["config_schema"]["required"]) == (["constants"], [])
+
+
+def test_the_first_trigger_counts() -> None:
+    none, first, second = nodes(("AgentInput", {}), ("GenericWebhookTrigger", {}), ("GenericWebhookTrigger", {}))
+    found = interface.trigger_of([none, first, second])
+    assert found is not None
+    assert (found[0], found[1].name) == (first, "GenericWebhookTriggerBlock")
+    assert interface.trigger_of([none]) is None
