@@ -22,8 +22,8 @@ from executions.models import Event, GraphExecution
 from tests import make
 from tests.drawing import Drawn, draw
 from tests.executions.conftest import Charge, ended, eventually
+from tests.executions.metering.conftest import balance, chain, charges, top_up
 from tests.executions.test_engine import output
-from tests.executions.test_metering import balance, chain, charges, top_up
 from tests.executions.test_recovery import take_over
 
 KEYS = "/api/api-keys"

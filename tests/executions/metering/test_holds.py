@@ -1,0 +1,123 @@
+"""What runs set aside before they use it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+
+import pytest
+from django.db import connection
+from pytest_django import Settings
+
+from accounts.models import User
+from credits import holds
+from credits.errors import InsufficientCredits
+from credits.kinds import CREDIT
+from credits.models import Hold
+from executions import bookkeeping, services
+from executions.engine.engine import Engine
+from graphs.services import delete_graph
+from tests import make
+from tests.drawing import draw
+from tests.executions.conftest import Charge, ended, eventually
+from tests.executions.metering.conftest import balance, chain, charges, top_up
+
+
+def test_a_run_sets_aside_what_it_will_cost_and_gives_back_the_rest(owner: User, price: Charge) -> None:
+    price("ProbeRead", 3)
+    top_up(owner, 10)
+    graph = chain(owner, "ProbeRead", "ProbeRead")
+    runs = services.start_runs(graph.id, 1, user_id=owner.pk, runs=[services.RunRequest(inputs={})] * 2, ring=False)
+
+    assert [Hold.objects.get(run_id=run.pk).amount / CREDIT for run in runs] == [6.0, 4.0]
+    assert balance(owner) == 0
+    for run in runs:
+        services.stop_run(run.pk)
+        services.stop_run(run.pk)
+    assert balance(owner) == 10
+    assert not Hold.objects.filter(released_at=None).exists()
+
+
+def test_runs_that_start_at_once_set_aside_no_more_than_there_is(owner: User, price: Charge) -> None:
+    price("ProbeRead", 3)
+    top_up(owner, 10)
+    graph = chain(owner, "ProbeRead")
+
+    def start(_: int) -> None:
+        with closing(connection), suppress(InsufficientCredits):
+            services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, ring=False)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(start, range(24)))
+
+    amounts = Hold.objects.filter(amount__gt=0).order_by("amount").values_list("amount", flat=True)
+    assert [amount / CREDIT for amount in amounts] == [1.0, 3.0, 3.0, 3.0]
+    assert balance(owner) == 0
+
+
+def test_a_hold_that_nobody_uses_for_two_days_is_emptied_and_filled_again(
+    owner: User, engine: Engine, price: Charge
+) -> None:
+    price("ProbeRead", 3)
+    top_up(owner, 10)
+    graph = chain(owner, "ProbeRead", "ProbeRead")
+    run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, ring=False)
+    assert (holds.expire(), balance(owner)) == (0, 4.0)
+    Hold.objects.update(expires_at="2020-01-01T00:00:00Z")
+    assert (holds.expire(), balance(owner)) == (1, 10.0)
+    engine.ring([run.pk])
+    assert (ended(run.pk).status, balance(owner)) == ("COMPLETED", 4.0)
+
+
+@pytest.mark.parametrize(
+    ("emptied", "taken"), [("the called ones", 3), ("all", 0), ("the called ones of a released one", 0)]
+)
+def test_what_called_runs_no_longer_hold_is_free_in_the_budget_of_their_family(
+    owner: User, engine: Engine, price: Charge, settings: Settings, emptied: str, taken: int
+) -> None:
+    settings.SWEEP_SECONDS = 0.2
+    price("CountdownTimer", 3)
+    top_up(owner, 50)
+    timer = ("CountdownTimer", {"seconds": 2})
+    child = draw(owner, {"in": ("AgentInput", {"name": "n"}), "timer": timer}, ["in.result -> timer.input_message"])
+    call = {"graph_id": str(child.id), "graph_version": 1, "input_schema": {"properties": {"n": {}}}}
+    items = ("StepThroughItems", {"items": [1, 2]})
+    graph = draw(
+        owner,
+        {"items": items, "call": ("AgentExecutor", {**call, "output_schema": {}}), "timer": timer},
+        ["items.item -> call.n"],
+    )
+    run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, max_credits=10, ring=False)
+    engine.ring([run.pk])
+    family = Hold.objects.filter(root_id=run.pk)
+    eventually(lambda: list(family.values_list("amount", flat=True)) == [3 * CREDIT] * 3)
+    assert family.get(run_id=run.pk).taken == 9 * CREDIT
+    if "released" in emptied:
+        holds.release(run.pk)
+    (family if emptied == "all" else family.exclude(run_id=run.pk)).update(expires_at="2020-01-01T00:00:00Z")
+
+    assert (holds.expire(), family.get(run_id=run.pk).taken) == (1, taken * CREDIT)
+    assert (holds.expire(), family.get(run_id=run.pk).taken) == (0, taken * CREDIT)
+    if "released" in emptied:
+        services.stop_run(run.pk)
+        ended(run.pk)
+    else:
+        assert (ended(run.pk).status, len(charges()), balance(owner)) == ("COMPLETED", 3, 41.0)
+
+
+def test_holds_of_deleted_runs_go_back_and_monthly_users_are_refilled(
+    owner: User, engine: Engine, price: Charge, settings: Settings
+) -> None:
+    price("ProbeRead", 3)
+    top_up(owner, 10)
+    graph = chain(owner, "ProbeRead")
+    run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, ring=False)
+    delete_graph(owner, graph.id)
+    bookkeeping.tidy_up()
+    assert balance(owner) == 7
+    Hold.objects.update(placed_at="2020-01-01T00:00:00Z")
+    bookkeeping.tidy_up()
+    bookkeeping.tidy_up()
+    assert (balance(owner), Hold.objects.get().run_id) == (10, run.pk)
+    settings.CREDITS, settings.MONTHLY_CREDITS = "monthly", 20
+    make.a_run(owner, chain(owner, "ProbeRead").id, status="WAITING", needs_credits=15 * CREDIT, price_version=0)
+    bookkeeping.tidy_up()
+    assert balance(owner) == 20
