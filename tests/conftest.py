@@ -1,16 +1,16 @@
 """What every test may ask for."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
+from django.core.management.commands import flush
 from django.db import connections
 from django.db.backends.postgresql.operations import DatabaseOperations
 from rest_framework.test import APIClient
 
 from accounts.models import User
 from credits import price_lists
-from tests import make
+from tests import flushing, make
 
 
 @pytest.hookimpl(trylast=True)
@@ -29,15 +29,11 @@ def _slowness(item: pytest.Item) -> int:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _erasable_ledger() -> Iterator[None]:
-    """Lets the database be emptied between tests, which the ledger's trigger refuses everybody else."""
-    flush = DatabaseOperations.sql_flush
-
-    def without_triggers(self: DatabaseOperations, *arguments: Any, **named: Any) -> list[str]:
-        return ["SET LOCAL session_replication_role = replica", *flush(self, *arguments, **named)]
-
+def _quick_flush() -> Iterator[None]:
+    """Empties the database between tests within milliseconds, the ledger included; see flushing.py."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DatabaseOperations, "sql_flush", without_triggers)
+        patch.setattr(DatabaseOperations, "sql_flush", flushing.statements)
+        patch.setattr(flush, "emit_post_migrate_signal", flushing.restore)
         yield
 
 

@@ -169,7 +169,7 @@ class Published:
 @pytest.fixture
 def keys(settings: Settings) -> Iterator[Published]:
     shown = Published()
-    thread = threading.Thread(target=shown.server.serve_forever)
+    thread = threading.Thread(target=shown.server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     settings.IDENTITY_JWKS_URL = f"http://127.0.0.1:{shown.server.server_address[1]}/jwks.json"
     yield shown

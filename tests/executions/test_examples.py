@@ -38,7 +38,7 @@ class Quiet(SimpleHTTPRequestHandler):
 def feed(settings: Settings) -> Iterator[str]:
     """The address of the sample feed on a server of the test's own."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(GRAPHS / "static")))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     settings.HTTP_ALLOW_PRIVATE = [f"127.0.0.1:{server.server_port}"]
     yield f"http://127.0.0.1:{server.server_port}/examples/feed.json"
     server.shutdown()
