@@ -69,7 +69,7 @@ VARIABLES = [
     Variable("TASKLOOM_METRICS_TOKEN", "", "The token with which Prometheus asks for /metrics. Unset: there are none."),
     Variable("TASKLOOM_CREDITS", "disabled", "How use is paid for: disabled, monthly (a refill each month) or paid."),
     Variable("TASKLOOM_MONTHLY_CREDITS", "1500", "What monthly fills balances up to, in credits (US cents)."),
-    Variable("TASKLOOM_ADJUSTMENT_LIMIT", "10000", "Credits that one administrator may give or take alone."),
+    Variable("TASKLOOM_ADJUSTMENT_LIMIT", "10000", "Credits one administrator may give or take alone in 24 hours."),
     Variable("STRIPE_API_KEY", "", "The secret key of the Stripe account that sells credits. Unset: none are sold."),
     Variable("STRIPE_WEBHOOK_SECRET", "", "What Stripe signs webhooks with, whsec_…; two of them while it changes."),
     Variable("STRIPE_API_BASE", "https://api.stripe.com", "Where Stripe is; elsewhere for tests."),

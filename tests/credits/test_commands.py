@@ -20,13 +20,14 @@ def said(*command: str) -> str:
 
 
 @pytest.mark.usefixtures("paid")
-def test_credits_are_given_with_a_reason(user: User) -> None:
-    assert said("give_credits", user.email, "50", "--reason", "Welcome") == f"{user.email} has 50 credits now"
-    assert said("give_credits", user.email.upper(), "7", "--reason", "Again") == f"{user.email} has 57 credits now"
+def test_credits_are_given_with_a_reason_by_an_administrator(user: User, admin: User) -> None:
+    given = "give_credits", "--operator", admin.email.upper()
+    assert said(*given, user.email, "50", "--reason", "Welcome") == f"{user.email} has 50 credits now"
+    assert said(*given, user.email.upper(), "7", "--reason", "Again") == f"{user.email} has 57 credits now"
     assert balance_of(user.pk) == 57 * CREDIT
-    assert list(Transfer.objects.order_by("pk").values_list("kind", "reason")) == [
-        ("GRANT", "Welcome"),
-        ("GRANT", "Again"),
+    assert list(Transfer.objects.order_by("pk").values_list("kind", "reason", "metadata__admin_id")) == [
+        ("GRANT", "Welcome", str(admin.pk)),
+        ("GRANT", "Again", str(admin.pk)),
     ]
 
 
@@ -35,25 +36,42 @@ def test_credits_are_given_with_a_reason(user: User) -> None:
     ("given", "why"),
     [
         (("nobody@example.com", "5", "--reason", "x"), "Nobody has the email nobody@example.com"),
-        (("", "-5", "--reason", "x"), "An amount is above 0; -5000000 is not"),
-        (("", "0", "--reason", "x"), "An amount is above 0; 0 is not"),
-        (("", "5", "--reason", "  "), "Say what the credits are for: --reason"),
+        (
+            ("", "-5", "--reason", "x"),
+            "An amount is above 0; -5000000 is not. One credit is 1,000,000 micro-credits.",
+        ),
+        (("", "0", "--reason", "x"), "An amount is above 0; 0 is not. One credit is 1,000,000 micro-credits."),
+        (("", "5", "--reason", "  "), "A change of a balance needs a reason. Say in the comments why."),
         (("", "5"), "Error: the following arguments are required: --reason"),
         (("", "5.5", "--reason", "x"), "Error: argument credits: invalid int value: '5.5'"),
     ],
 )
-def test_what_cannot_be_given_is_refused_and_nothing_moves(user: User, given: tuple[str, ...], why: str) -> None:
+def test_what_cannot_be_given_is_refused_and_nothing_moves(
+    user: User, admin: User, given: tuple[str, ...], why: str
+) -> None:
     email, amount, *rest = given
     with pytest.raises(CommandError) as refused:
-        call_command("give_credits", *rest, "--", email or user.email, amount)
+        call_command("give_credits", *rest, "--operator", admin.email, "--", email or user.email, amount)
     assert str(refused.value) == why
     assert not Transfer.objects.exists()
 
 
-def test_no_credits_are_given_where_there_are_none(user: User, settings: Settings) -> None:
+@pytest.mark.usefixtures("paid")
+def test_only_administrators_give_credits(user: User) -> None:
+    given = "give_credits", user.email, "5", "--reason", "x"
+    with pytest.raises(CommandError, match=f"{user.email} is no administrator: name one with --operator"):
+        call_command(*given, "--operator", user.email)
+    with pytest.raises(CommandError, match=r"Nobody has the email nobody@example\.com"):
+        call_command(*given, "--operator", "nobody@example.com")
+    with pytest.raises(CommandError, match="the following arguments are required: --operator"):
+        call_command(*given)
+    assert not Transfer.objects.exists()
+
+
+def test_no_credits_are_given_where_there_are_none(user: User, admin: User, settings: Settings) -> None:
     settings.CREDITS = "disabled"
-    with pytest.raises(CommandError, match="Set TASKLOOM_CREDITS to monthly or paid"):
-        call_command("give_credits", user.email, "5", "--reason", "x")
+    with pytest.raises(CommandError, match="An operator sets TASKLOOM_CREDITS to monthly or paid"):
+        call_command("give_credits", user.email, "5", "--operator", admin.email, "--reason", "x")
     assert not Transfer.objects.exists()
 
 
