@@ -1,8 +1,6 @@
 """One cell of the crash matrix: a run of one shape, in a process that fails at one moment in one way."""
 
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -22,13 +20,13 @@ from executions.kinds import FINAL
 from executions.models import GraphExecution, NodeExecution
 from tests.crash.person import Person
 from tests.crash.shapes import EFFECTS, OUTPUTS, SHAPES
+from tests.crash.victims import Fate, Victim, Victims
 from tests.drawing import Drawn, block_id
 from tests.invariants import violations
 from tests.waiting import wait_until
-from tests.workers import ROOT, environment
 
 ACTIONS = ("exit", "stop", "drop_db")
-AT_ONCE = 8
+AT_ONCE = 15
 ATTEMPTS = 3
 NEVER = "The moment never came"
 # Where a moment cannot come in every shape: those in which it does.
@@ -71,7 +69,7 @@ def _occurs(cell: Cell) -> bool:
 class Trial:
     """A cell being tried."""
 
-    def __init__(self, cell: Cell, owner: User, folder: Path) -> None:
+    def __init__(self, cell: Cell, owner: User, folder: Path, victims: Victims) -> None:
         self.cell = cell
         self._owner = owner
         name = "-".join((cell.point, cell.action, cell.shape))
@@ -79,33 +77,13 @@ class Trial:
         self._effects.touch()
         self._log = folder / f"{name}.log"
         self._graph: Drawn = SHAPES[cell.shape](owner, self._effects)
-        self._run_id = ""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.crash.victim"],
-                cwd=ROOT,
-                env=environment(
-                    TASKLOOM_FAILPOINTS=f"{cell.point}={cell.action}",
-                    TASKLOOM_CREDITS="paid",
-                    # A server that processes are forked from takes a moment to load.
-                    TASKLOOM_LEASE_SECONDS="4" if cell.stage == "task" else "2",
-                    TASKLOOM_SWEEP_SECONDS="1" if cell.stage == "sweep" else "3600",
-                ),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-
-    def await_ready(self) -> None:
-        """Wait until the process can take its order."""
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == "ready\n", self._log.read_text()
+        self._victims = victims
+        self._victim: Victim | None = None
 
     def begin(self) -> None:
         """Start the run and send the process into its fate."""
         if self.cell.stage == "ring":
-            self._order(f"start {self._graph.id} {self._owner.pk} {self._graph.id}")
+            self._send(f"start {self._graph.id} {self._owner.pk} {self._graph.id}")
             return
         # Those that call others share the budget of an API key besides.
         key = ApiKey.objects.filter(user=self._owner).first() if self.cell.shape == "sub-agent" else None
@@ -120,18 +98,18 @@ class Trial:
             ring=False,
         )
         orders = {"sweep": "sweep", "task": f"host {run.pk}"}
-        self._order(orders.get(self.cell.stage, f"drive {run.pk}"))
+        self._send(orders.get(self.cell.stage, f"drive {run.pk}"))
 
     def interrupt(self) -> None:
         """Ask the process to let go of its run as soon as a block of it is under way."""
         if self.cell.stage == "release":
             wait_until(self._effects.read_text)
-            self._process.send_signal(signal.SIGTERM)
+            self._signal(signal.SIGTERM)
 
     @property
     def has_fired(self) -> bool:
         """Whether the moment came."""
-        return f"Failpoint {self.cell.point}" in self._log.read_text()
+        return self._log.exists() and f"Failpoint {self.cell.point}" in self._log.read_text()
 
     @property
     def run(self) -> GraphExecution | None:
@@ -146,21 +124,17 @@ class Trial:
 
     def go_on(self) -> None:
         """Let a process that was halted find out what happened meanwhile."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End the process, whatever state it is in."""
-        self._process.kill()
-        self._process.wait(10)
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        if self._victim is not None:
+            self._victim.kill()
 
     def complaints(self) -> list[str]:
         """What is wrong with what is left."""
         if not self.has_fired:
-            return [NEVER, self._log.read_text()[-2000:]]
+            return [NEVER, self._log.read_text()[-2000:] if self._log.exists() else ""]
         run = self.run
         if run is None:
             return ["there is no run"]
@@ -183,20 +157,27 @@ class Trial:
             found.append(f"{len(calls)} distinct effects, not {EFFECTS[self.cell.shape]}")
         return found
 
-    def _order(self, line: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
+    def _send(self, order: str) -> None:
+        self._victim = self._victims.begin(
+            Fate(
+                order=order,
+                failpoints=f"{self.cell.point}={self.cell.action}",
+                # A server that processes are forked from takes a moment to load.
+                lease_seconds=4 if self.cell.stage == "task" else 2,
+                sweep_seconds=1 if self.cell.stage == "sweep" else 3600,
+                log=str(self._log),
+            )
+        )
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._victim is not None:
+            self._victim.send(number)
 
 
 @contextmanager
-def _trials(todo: list[Cell], owner: User, folder: Path) -> Iterator[list[Trial]]:
-    trials: list[Trial] = []
+def _trials(todo: list[Cell], owner: User, folder: Path, victims: Victims) -> Iterator[list[Trial]]:
+    trials = [Trial(cell, owner, folder, victims) for cell in todo]
     try:
-        for cell in todo:
-            trials.append(Trial(cell, owner, folder))
-        for trial in trials:
-            trial.await_ready()
         yield trials
     finally:
         for trial in trials:
@@ -212,7 +193,7 @@ def set_prices(owner: User) -> None:
     keys.create_key(owner, "crash", [ApiKeyPermission.EXECUTE_GRAPH], max_credits=100_000)
 
 
-def try_out(todo: list[Cell], owner: User, folder: Path) -> dict[Cell, list[str]]:
+def try_out(todo: list[Cell], owner: User, folder: Path, victims: Victims) -> dict[Cell, list[str]]:
     """Try cells, a few beside each other, while a healthy worker runs; returns what is wrong, by cell.
 
     On a machine that is busy otherwise the healthy worker may be there first; such a cell is tried again.
@@ -223,12 +204,12 @@ def try_out(todo: list[Cell], owner: User, folder: Path) -> dict[Cell, list[str]
         for first in range(0, len(left), AT_ONCE):
             place = folder / f"{attempt}-{first}"
             place.mkdir()
-            results |= _try_together(left[first : first + AT_ONCE], owner, place)
+            results |= _try_together(left[first : first + AT_ONCE], owner, place, victims)
     return results
 
 
-def _try_together(todo: list[Cell], owner: User, folder: Path) -> dict[Cell, list[str]]:
-    with _trials(todo, owner, folder) as trials, Person():
+def _try_together(todo: list[Cell], owner: User, folder: Path, victims: Victims) -> dict[Cell, list[str]]:
+    with _trials(todo, owner, folder, victims) as trials, Person():
         for trial in trials:
             trial.begin()
             trial.interrupt()

@@ -7,6 +7,8 @@ import pytest
 
 from tests.crash.cells import ACTIONS
 from tests.crash.shapes import SHAPES
+from tests.crash.victims import Victims
+from tests.crash.victims import victims as victims_of
 from tests.waiting import wait_until
 from tests.workers import worker
 
@@ -22,11 +24,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """The full matrix is tried stage by stage; the short one in two halves."""
+    """The full matrix is tried stage by stage; the short one at once."""
     if "stages" not in metafunc.fixturenames:
         return
     full = metafunc.config.getoption("full_matrix", default=False)
-    stages: list[tuple[str, ...]] = [(stage,) for stage in STAGES] if full else [STAGES[:6], STAGES[6:]]
+    stages: list[tuple[str, ...]] = [(stage,) for stage in STAGES] if full else [STAGES]
     actions = ACTIONS if full else ("exit",)
     shapes = tuple(SHAPES) if full else ("chain", "sub-agent", "review", "isolated")
     metafunc.parametrize("stages", stages, ids=["-".join((group[0], group[-1])) for group in stages])
@@ -41,6 +43,13 @@ def healthy(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> 
     with worker(log, TASKLOOM_LEASE_SECONDS="15", TASKLOOM_SWEEP_SECONDS="1", TASKLOOM_CREDITS="paid"):
         wait_until(lambda: " ready." in log.read_text())
         yield
+
+
+@pytest.fixture(scope="module")
+def victims(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victims]:
+    """Where the processes that fail come from."""
+    with victims_of(tmp_path_factory.mktemp("victims") / "victims.log", TASKLOOM_CREDITS="paid") as found:
+        yield found
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,6 +1,6 @@
 """A process to be ended, halted or cut off: `python -m tests.crash.victim`, with TASKLOOM_FAILPOINTS set.
 
-It says `ready`, then reads one line: `drive RUN` drives that run with an engine of its own until SIGTERM, `host RUN`
+It reads one line: `drive RUN` drives that run with an engine of its own until SIGTERM, `host RUN`
 also runs its isolated blocks, `sweep` only looks for runs, `start GRAPH USER KEY` starts a run the way a web process
 does and ends.
 """
@@ -60,10 +60,13 @@ def start(graph_id: str, user_id: str, key: str) -> None:
     services.start_run(UUID(graph_id), 1, user_id=UUID(user_id), inputs={}, trigger_key=key)
 
 
-if __name__ == "__main__":
+def obey(line: str) -> None:
+    """Do what the line says."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    command, *arguments = sys.stdin.readline().split()
+    command, *arguments = line.split()
     orders: dict[str, Callable[..., None]] = {"drive": drive, "sweep": drive, "host": host, "start": start}
     orders[command](*arguments)
+
+
+if __name__ == "__main__":
+    obey(sys.stdin.readline())
