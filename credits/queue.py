@@ -14,12 +14,12 @@ FORGET_EVENTS = "credits.forget_events"
 MAIL_REFUND_REQUEST = "credits.mail_refund_request"
 
 
-def top_up(user_id: UUID, period: str) -> None:
+def top_up(user_id: UUID, occasion: str) -> None:
     """Have a worker see, once the transaction commits, whether this user wants credits to be bought now.
 
-    `period` is what the card is charged once for at most, such as a run's id.
+    `occasion` is what the card is charged once for at most: the id of a run, or of another transfer.
     """
-    send([Task(TOP_UP, "default", {"user_id": str(user_id), "period": period})])
+    send([Task(TOP_UP, "default", {"user_id": str(user_id), "occasion": occasion})])
 
 
 def answer_dispute(dispute_id: str) -> None:

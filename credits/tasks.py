@@ -19,10 +19,10 @@ def fold_transfers() -> None:
 
 
 @shared_task(name=queue.TOP_UP, ignore_result=True)
-def top_up(user_id: str, period: str) -> None:
-    """A user's credits may have run low. However often it is delivered, the card is charged once for the period."""
+def top_up(user_id: str, occasion: str) -> None:
+    """A user's credits may have run low. However often it is delivered, the card is charged once for the occasion."""
     try:
-        auto.top_up_if_low(UUID(user_id), period)
+        auto.top_up_if_low(UUID(user_id), occasion)
     except (PaymentsOff, PaymentsUnavailable) as error:
         log.warning("No automatic top-up for user %s now: %s", user_id, error)
 

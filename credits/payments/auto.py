@@ -13,10 +13,18 @@ from core.ids import uuid7
 from credits import ledger, queue
 from credits.balances import balance_of, mode
 from credits.errors import CreditsDisabled
-from credits.kinds import CREDIT, Kind, Mode
-from credits.models import Customer, TopUp, TopUpKind, Transfer
+from credits.kinds import CREDIT, Kind, Mode, Party
+from credits.models import Customer, Hold, TopUp, TopUpKind, Transfer
 from credits.payments import processor
-from credits.payments.errors import AutoTopUpInvalid, CardRefused, CustomerGone, NoCard, PaymentRefused, TopUpUnderWay
+from credits.payments.errors import (
+    AutoTopUpInvalid,
+    CardRefused,
+    CustomerGone,
+    NoCard,
+    PaymentRefused,
+    TooManyTopUps,
+    TopUpUnderWay,
+)
 from credits.payments.objects import TOP_UP
 from credits.payments.top_ups import LEAST, MOST, credit_charge, customer_of, fail
 
@@ -24,7 +32,11 @@ log = logging.getLogger(__name__)
 
 # After a card was refused nobody tries again for so long.
 PAUSE = timedelta(hours=1)
+# However many runs use up what was bought.
+MOST_A_DAY = 24
+_DAY = timedelta(hours=24)
 _MOST_NOTICED = 500
+_MOST_OCCASIONS = 100
 # Stripe forgets idempotency keys after 24 hours: from then on only looking is safe.
 _KEYS_LAST = timedelta(hours=20)
 
@@ -65,42 +77,55 @@ def configured(user: User) -> tuple[int, int]:
 def notice_low() -> int:
     """Have workers charge the cards of whoever wants that and has few credits left; returns how many there are.
 
-    For the run that used the last credits, or once more within the hour if that has been tried.
+    For each of them once for what took the credits: a run that used them or has some set aside, or else the transfer.
     """
     if mode() is Mode.DISABLED:
         return 0
-    hour = f"{timezone.now():%Y-%m-%dT%H}"
     customers = list(Customer.objects.low(timezone.now() - PAUSE).order_by("pk")[:_MOST_NOTICED])
     noticed = 0
     for user_id in (customer.user_id for customer in customers):
-        used = Transfer.objects.filter(user_id=user_id, kind=Kind.USAGE, run_id__isnull=False)
-        last_run = used.order_by("-at", "-id").values_list("run_id", flat=True).first()
-        periods = [str(last_run), hour] if last_run else [hour]
-        attempts = {_attempt_of(user_id, period): period for period in periods}
+        attempts = {_attempt_of(user_id, occasion): occasion for occasion in _occasions(user_id)}
         tried = set(TopUp.objects.filter(attempt__in=attempts).values_list("attempt", flat=True))
-        untried = [period for attempt, period in attempts.items() if attempt not in tried]
-        if untried:
+        untried = [occasion for attempt, occasion in attempts.items() if attempt not in tried]
+        if untried and _tried_today(user_id) < MOST_A_DAY:
             queue.top_up(user_id, untried[0])
             noticed += 1
     return noticed
 
 
-def top_up_if_low(user_id: UUID, period: str) -> bool:
+def _occasions(user_id: UUID) -> list[str]:
+    """What has taken credits of the user lately: what did last, and each run that is under way."""
+    newest = Transfer.objects.filter(user_id=user_id, debit=Party.USER).order_by("-at", "-id").first()
+    holds = Hold.objects.filter(user_id=user_id)
+    under_way = holds.filter(released_at=None).order_by("-placed_at", "-pk").values_list("root_id", flat=True)
+    found = [str(root_id) for root_id in under_way[:_MOST_OCCASIONS]]
+    if newest is None:
+        return found
+    if newest.kind != Kind.USAGE or newest.run_id is None:
+        return [f"transfer-{newest.pk}", *found]
+    # What a run calls belongs to it.
+    root_id = holds.filter(pk=newest.run_id).values_list("root_id", flat=True).first()
+    return [str(root_id or newest.run_id), *found]
+
+
+def top_up_if_low(user_id: UUID, occasion: str) -> bool:
     """Charge the user's card if they want that and have few credits left; returns whether it was charged.
 
-    Once for each `period`, whatever comes of it: a run's id, or an hour.
+    Once for each `occasion`, whatever comes of it: the id of a run, or of another transfer; and no more than
+    `MOST_A_DAY` times within 24 hours.
     """
     customer = _wanting(user_id)
     if customer is None:
         return False
-    attempt = _attempt_of(user_id, period)
+    attempt = _attempt_of(user_id, occasion)
     if TopUp.objects.filter(attempt=attempt).exists():
         return False
     try:
         cards = _cards(customer)
         # Without a card, too: what failed has a pause.
-        _charge(_attempt(customer, cards, customer.auto_threshold, customer.auto_amount, attempt), customer)
-    except (TopUpUnderWay, NoCard, CardRefused, PaymentRefused) as error:
+        wish = customer.auto_threshold, customer.auto_amount, attempt
+        _charge(_attempt(customer, cards, *wish, is_limited=True), customer)
+    except (TopUpUnderWay, TooManyTopUps, NoCard, CardRefused, PaymentRefused) as error:
         log.info("No automatic top-up for user %s: %s", user_id, error)
         return False
     return True
@@ -130,8 +155,14 @@ def settle(top_up: TopUp) -> None:
         log.info("No automatic top-up for user %s: %s", top_up.user_id, error)
 
 
-def _attempt_of(user_id: UUID, period: str) -> str:
-    return f"auto:{user_id}:{period}"
+def _attempt_of(user_id: UUID, occasion: str) -> str:
+    return f"auto:{user_id}:{occasion}"
+
+
+def _tried_today(user_id: UUID) -> int:
+    """How often credits were bought without being asked within 24 hours, or tried to be."""
+    automatic = TopUp.objects.filter(user=user_id, kind=TopUpKind.AUTOMATIC)
+    return automatic.filter(created_at__gt=timezone.now() - _DAY).count()
 
 
 def _cards(customer: Customer) -> list[str]:
@@ -148,7 +179,9 @@ def _wanting(user_id: UUID) -> Customer | None:
     return customer if is_low and mode() is not Mode.DISABLED else None
 
 
-def _attempt(customer: Customer, cards: list[str], threshold: int, amount: int, attempt: str) -> TopUp:
+def _attempt(
+    customer: Customer, cards: list[str], threshold: int, amount: int, attempt: str, *, is_limited: bool = False
+) -> TopUp:
     try:
         with transaction.atomic():
             top_up = TopUp.objects.create(
@@ -157,6 +190,8 @@ def _attempt(customer: Customer, cards: list[str], threshold: int, amount: int, 
             # Looked at again: the row above may have waited for another one that has just been paid.
             if balance_of(customer.user_id) >= threshold * CREDIT:
                 raise TopUpUnderWay
+            if is_limited and _tried_today(customer.user_id) > MOST_A_DAY:
+                raise TooManyTopUps
             return top_up
     except IntegrityError:
         raise TopUpUnderWay from None

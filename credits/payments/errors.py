@@ -54,6 +54,12 @@ class TopUpUnderWay(Conflict):
     hint = "Wait until it is done; it takes minutes at most."
 
 
+class TooManyTopUps(Conflict):
+    """Credits were bought as often today as they may be without being asked."""
+
+    hint = "Buy some by hand, or have more bought at a time."
+
+
 class NoSuchTopUp(NotFound):
     """There is no such top-up, or it is not paid."""
 

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
 from typing import Any
-from uuid import UUID, uuid4
 
 import pytest
 import time_machine
@@ -16,11 +15,9 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from credits import ledger, tasks
 from credits.kinds import CREDIT, Kind
-from credits.ledger import settled_balance
 from credits.models import Customer, TopUp, Transfer
 from credits.payments import auto
 from credits.payments.settling import settle_payments
-from tests.accounts.mailbox import waiting
 from tests.credits.buying import credits_of, hear, rows
 from tests.fake_stripe import FakeStripe
 
@@ -141,7 +138,7 @@ def test_the_next_card_is_charged_when_one_is_refused(
     assert stripe.changes()[-3:] == ["payment_intents"] * 3
 
 
-def test_a_task_that_is_delivered_twice_charges_once_for_its_period(
+def test_a_task_that_is_delivered_twice_charges_once_for_its_run(
     stripe: FakeStripe, api: APIClient, user: User, customer: str
 ) -> None:
     stripe.account.add_card(customer)
@@ -227,39 +224,6 @@ def test_a_charge_that_never_arrived_is_made_later_unless_that_is_too_late(
     assert (TopUp.objects.get().status, charges(stripe), credits_of(user)) == expected
 
 
-def test_whoever_has_run_low_is_noticed_once_for_a_run_and_once_more_in_an_hour(
-    stripe: FakeStripe, api: APIClient, user: User, customer: str, django_capture_on_commit_callbacks: Any
-) -> None:
-    def use_up(run: UUID) -> None:
-        ledger.spend(user.pk, settled_balance(user.pk), key=f"use:{Transfer.objects.count()}", run_id=run)
-
-    def notice() -> list[str]:
-        waiting()
-        with django_capture_on_commit_callbacks(execute=True):
-            tasks.notice_low()
-        found = [message for message in waiting() if message["task"] == "credits.top_up"]
-        for message in found:
-            tasks.top_up(message["user_id"], message["period"])
-        return [message["period"] for message in found]
-
-    stripe.account.add_card(customer)
-    assert notice() == []
-    wanting(user, customer)
-    first, second = uuid4(), uuid4()
-    with time_machine.travel("2026-01-05T10:07:00Z", tick=False):
-        assert notice() == ["2026-01-05T10"]
-        assert notice() == []
-    with time_machine.travel("2026-01-05T11:59:00Z", tick=False):
-        expected = [[str(first)], ["2026-01-05T11"], []]
-        for periods in expected:
-            use_up(first)
-            assert notice() == periods
-        ledger.credit(user.pk, CREDIT, kind=Kind.GRANT, key="grant:1")
-        use_up(second)
-        assert notice() == [str(second)]
-    assert charges(stripe) == 4
-
-
 @pytest.mark.django_db(transaction=True)
 def test_many_that_notice_at_once_charge_once(
     stripe: FakeStripe, owner: User, client_of: Callable[[User], APIClient], races: int
@@ -269,9 +233,9 @@ def test_many_that_notice_at_once_charge_once(
     stripe.account.add_card(customer)
     wanting(owner, customer)
 
-    def notice(period: int) -> None:
+    def notice(number: int) -> None:
         try:
-            tasks.top_up(str(owner.pk), f"run-{period}")
+            tasks.top_up(str(owner.pk), f"run-{number}")
         finally:
             connection.close()
 

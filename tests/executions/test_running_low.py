@@ -50,7 +50,7 @@ def test_a_run_that_used_everything_up_goes_on_when_the_card_was_charged(
             tasks.notice_low()
         charged = [message for message in waiting() if message["task"] == "credits.top_up"]
         for message in charged:
-            tasks.top_up(message["user_id"], message["period"])
+            tasks.top_up(message["user_id"], message["occasion"])
         done = ended(run.pk)
 
         assert (done.status, outputs(done)) == ("COMPLETED", {"out": [1]})
