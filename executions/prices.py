@@ -1,11 +1,12 @@
 """What a use of a block costs: prices of its code, or of the operators' list that its run began with."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from credits import price_lists
-from credits.kinds import CREDIT
+from credits.kinds import CREDIT, MOST
 from credits.price_lists import Entries, Entry
 from graphs.blocks.base import Block, Price
 from graphs.blocks.registry import BLOCKS
@@ -69,6 +70,11 @@ def _declared_by(block: Block) -> tuple[Entry, ...]:
 def matching(entries: Iterable[Entry], data: Mapping[str, Any]) -> Entry | None:
     """The first entry whose filter is a subset of a block's inputs; None if the use is free."""
     return next((entry for entry in entries if is_subset(entry.match, data)), None)
+
+
+def due(entry: Entry, quantity: float) -> int:
+    """What so many uses at a price come to, in micro-credits: at most what can be counted."""
+    return min(math.ceil(entry.amount * quantity), MOST)
 
 
 def likely(entries: Iterable[Entry], constants: Mapping[str, Any], unknown: Iterable[str]) -> Entry | None:

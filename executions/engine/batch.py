@@ -144,6 +144,7 @@ class Batch:
 
 def _node_row(node: Activation) -> dict[str, Any]:
     return {
+        **({} if node.quantity is None else {"quantity": node.quantity}),
         "id": node.id,
         "node_id": node.node.id,
         "block_id": node.node.block.id,

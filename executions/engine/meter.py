@@ -5,7 +5,6 @@ credits. What it really used is known when it has ended, and is charged then: mo
 hold, or else of the balance.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +13,7 @@ from credits.kinds import MOST
 from credits.price_lists import Entry
 from executions.engine.rows import Claim
 from executions.engine.state import Activation
-from executions.prices import ACTIVATIONS_PER_FEE, FEE, Prices, matching
+from executions.prices import ACTIVATIONS_PER_FEE, FEE, Prices, due, matching
 
 _MODEL_LENGTH = 200
 
@@ -125,7 +124,9 @@ class Meter:
             return None
         # No price is below a micro-credit, so that more than this would cost no more.
         quantity = min(_quantity(entry, activation), MOST)
-        amount = min(math.ceil(entry.amount * quantity), MOST)
+        if entry.per != "run":
+            activation.quantity = quantity
+        amount = due(entry, quantity)
         beyond = max(0, amount - promised - self._free) if self._claim.is_capped else 0
         self._free = max(0, self._free + promised - amount)
         if not amount:

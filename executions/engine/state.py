@@ -46,7 +46,8 @@ class Activation:
 
     `values` has large values as `Large`, `input_data` as themselves. `held` are outputs not yet handed on; `skip`
     counts the outputs of an earlier attempt that are already stored. What prices are for is counted in `seconds`,
-    `given_bytes` and `used_tokens`; `promised` are the micro-credits set aside for it.
+    `given_bytes` and `used_tokens`; `quantity` is what was due for in the end, if its price is for one of those or for
+    outputs. `promised` are the micro-credits set aside for it.
     """
 
     node: PlanNode
@@ -71,6 +72,7 @@ class Activation:
     seconds: float = 0.0
     given_bytes: int = 0
     used_tokens: int = 0
+    quantity: float | None = None
     promised: int = 0
 
 

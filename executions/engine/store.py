@@ -78,16 +78,18 @@ WITH own AS (
 ), nodes AS (
     INSERT INTO executions_nodeexecution (
         id, run_id, node_id, block_id, ordinal, status, attempt, started_fence, input_data, input_blobs, output_count,
-        handed_on, waits, error, started_at, ended_at)
+        handed_on, waits, error, quantity, started_at, ended_at)
     SELECT n.id, own.id, node_id, block_id, ordinal, n.status, attempt, fence, input, blobs, output_count, handed_on,
-        waits, error, started_at, ended_at
+        waits, error, quantity, started_at, ended_at
     FROM own, jsonb_to_recordset(%(rows)s -> 'nodes') AS n(
         id uuid, node_id uuid, block_id text, ordinal int, status text, attempt int, input jsonb, blobs jsonb,
-        output_count int, handed_on int, waits jsonb, error text, started_at timestamptz, ended_at timestamptz)
+        output_count int, handed_on int, waits jsonb, error text, quantity float8, started_at timestamptz,
+        ended_at timestamptz)
     ON CONFLICT (id) DO UPDATE SET
         status = excluded.status, attempt = excluded.attempt, started_fence = excluded.started_fence,
         output_count = excluded.output_count, handed_on = excluded.handed_on, waits = excluded.waits,
-        error = excluded.error, started_at = excluded.started_at, ended_at = excluded.ended_at
+        error = excluded.error, quantity = excluded.quantity, started_at = excluded.started_at,
+        ended_at = excluded.ended_at
 ), outputs AS (
     INSERT INTO executions_nodeoutput (run_id, node_execution_id, ordinal, pin, value, blob)
     SELECT id, node, ordinal, pin, COALESCE(value, 'null'), blob

@@ -238,6 +238,7 @@ class NodeExecution(models.Model):
     reached the nodes behind. `input_blobs` maps the pins whose values are large to the hashes of their blobs; of these
     `input_data` holds previews. `waits` lists what the block waited for so far, the last one still open while WAITING:
     `{"until": time}`, or the id of a called run, a review or a task; `executions.engine.waits` tells it all.
+    `quantity` is how many seconds, bytes, tokens or items it was due to pay for; null unless its price was per those.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -256,6 +257,7 @@ class NodeExecution(models.Model):
     handed_on = models.PositiveIntegerField(db_default=0)
     waits = models.JSONField(db_default=[])
     error = models.TextField(db_default="", blank=True)
+    quantity = models.FloatField(null=True, blank=True)
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
 

@@ -1,15 +1,18 @@
 """Whether the audit finds what does not fit."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 from django.utils.timezone import now
 
 from accounts.models import User
+from core import json
 from credits.kinds import CREDIT
-from credits.models import Account, Hold
+from credits.models import Account, Hold, Transfer
 from executions.audit import audit
 from executions.models import NodeExecution
 from graphs.blocks.registry import BLOCKS
@@ -29,7 +32,7 @@ def test_the_audit_finds_what_does_not_fit(owner: User, run: Run, price: Charge,
     NodeExecution.objects.filter(run=done.pk, block_id=block_id("ProbeRead")).update(ordinal=5)
     Account.objects.update(balance=9 * CREDIT)
     Hold.objects.update(spent=1, released_at=None)
-    with pytest.raises(CommandError, match="5 mismatches"):
+    with pytest.raises(CommandError, match="6 mismatches"):
         call_command("audit_ledger", days=1)
     told = capsys.readouterr().out
     assert "All accounts together hold 1000000 micro-credits, not 0" in told
@@ -37,6 +40,7 @@ def test_the_audit_finds_what_does_not_fit(owner: User, run: Run, price: Charge,
     assert f"Run {done.pk} has ended, its hold is open" in told
     assert f"Run {done.pk} has used 2000000, its hold says 1" in told
     assert "costs 2000000, and was charged None" in told
+    assert "was charged 2000000, and its node pays for" in told
     NodeExecution.objects.filter(run=done.pk, block_id=block_id("ProbeRead")).update(ordinal=0)
     Account.objects.update(balance=8 * CREDIT)
     Hold.objects.update(spent=2 * CREDIT, released_at=now())
@@ -45,20 +49,118 @@ def test_the_audit_finds_what_does_not_fit(owner: User, run: Run, price: Charge,
     NodeExecution.objects.filter(run=done.pk, block_id=block_id("ProbeRead")).update(status="COMPLETED")
 
 
+def meddled(statement: str, *arguments: Any) -> list[str]:
+    """What the audit says after a statement against which the books are guarded; it is taken back again."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(statement, arguments)
+        assert cursor.rowcount > 0
+        found = audit().problems
+        transaction.set_rollback(True)
+    return found
+
+
+COPY = """
+INSERT INTO credits_transfer (key, user_id, debit, credit, amount, kind, metadata, run_id)
+SELECT %s, user_id, debit, credit, amount, kind, metadata, run_id FROM credits_transfer WHERE key = %s
+"""
+
+
+def test_the_audit_finds_every_kind_of_wrong_charge(owner: User, run: Run, price: Charge) -> None:
+    prices: dict[str, tuple[float, str]] = {
+        "ProbeKeyed": (2, "run"), "ProbeRead": (0.25, "item"), "ProbePure": (0.01, "byte"),
+        "ProbeTokens": (0.001, "token"), "ProbeThread": (3, "second"),
+    }  # fmt: skip
+    for block, (amount, per) in prices.items():
+        price(block, amount, per)
+    top_up(owner, 50)
+    graph = draw(
+        owner,
+        {
+            "ProbeKeyed": ("ProbeKeyed", {}),
+            "ProbeRead": ("ProbeRead", {"times": 3}),
+            "ProbePure": ("ProbePure", {"value": "abc"}),
+            "ProbeTokens": ("ProbeTokens", {"tokens": [100, 20]}),
+            "ProbeThread": ("ProbeThread", {"seconds": 0.01}),
+            "items": ("StepThroughItems", {"items": list(range(100))}),
+            "free": ("StoreValue", {}),
+        },
+        ["items.item -> free.input"],
+    )
+    done = run(graph)
+    nodes = NodeExecution.objects.filter(run=done.pk)
+    seconds = nodes.get(node_id=graph.nodes["ProbeThread"]).quantity
+    assert seconds is not None
+    assert seconds > 0.01
+    costs = {"ProbeKeyed": 2_000_000, "ProbeRead": 750_000, "ProbePure": 50_000, "ProbeTokens": 120_000,
+             "ProbeThread": math.ceil(seconds * 3 * CREDIT)}  # fmt: skip
+    quantities = dict(nodes.exclude(quantity=None).values_list("node_id", "quantity"))
+    expected = {"ProbeRead": 3, "ProbePure": 5, "ProbeTokens": 120, "ProbeThread": seconds}
+    assert quantities == {graph.nodes[name]: quantity for name, quantity in expected.items()}
+    assert audit().problems == []
+
+    for block, (_, per) in prices.items():
+        key, due = f"use:{done.pk}:{graph.nodes[block]}:0:{per}", costs[block]
+        changed = "UPDATE credits_transfer SET amount = amount + %s WHERE key = %s"
+        assert f"{key} costs {due}, and was charged {due + 1}" in meddled(changed, 1, key)
+        assert f"{key} costs {due}, and was charged {due - 1}" in meddled(changed, -1, key)
+        gone = meddled("DELETE FROM credits_transfer WHERE key = %s", key)
+        assert f"{key} costs {due}, and was charged None" in gone
+        again = key.replace(":0:", ":1:")
+        assert f"{again} was charged {due}, and its node pays for {key}" in meddled(COPY, again, key)
+        used_more = "UPDATE executions_nodeexecution SET quantity = quantity * 2 WHERE run_id = %s AND node_id = %s"
+        if per not in ("run", "item"):
+            [problem] = meddled(used_more, done.pk, graph.nodes[block])
+            assert problem.endswith(f", and was charged {due}")
+
+    free = nodes.filter(node_id=graph.nodes["free"]).order_by("ordinal")[7]
+    key = f"use:{done.pk}:{free.node_id}:7:run"
+    [copied] = Transfer.objects.filter(key__startswith=f"use:{done.pk}:{graph.nodes['ProbeKeyed']}")
+    charge_free = COPY.replace("kind, metadata, run_id FROM", "kind, metadata || %s::jsonb, run_id FROM")
+    named = json.encode({"node_exec_id": str(free.pk)}).decode()
+    assert f"{key} was charged 2000000, and its node is free" in meddled(charge_free, key, named, copied.key)
+    [nothing_left] = meddled("UPDATE executions_graphexecution SET spent = 0 WHERE id = %s", done.pk)
+    assert nothing_left.endswith("its row says 0")
+    assert f"Run {done.pk} has used 0, its row says {done.spent}" in meddled(
+        "DELETE FROM credits_transfer WHERE run_id = %s", done.pk
+    )
+
+
+def test_the_audit_finds_fees_that_are_missing_or_too_many(owner: User, run: Run) -> None:
+    top_up(owner, 5)
+    numbers = ("StepThroughItems", {"items": list(range(215))})
+    done = run(draw(owner, {"items": numbers, "echo": ("StoreValue", {})}, ["items.item -> echo.input"]))
+    first, second = f"use:{done.pk}:fee:1", f"use:{done.pk}:fee:2"
+    told = f"Run {done.pk} is to pay 2 × 1000000 for 216 activations, and paid"
+
+    assert f"{told} 1000000 as {first}" in meddled("DELETE FROM credits_transfer WHERE key = %s", second)
+    assert f"{told} None" in meddled("DELETE FROM credits_transfer WHERE run_id = %s", done.pk)
+    third = second.replace("fee:2", "fee:3")
+    paid = f"1000000 as {first}, 1000000 as {second}"
+    assert f"{told} {paid}, 1000000 as {third}" in meddled(COPY, third, second)
+    changed = meddled("UPDATE credits_transfer SET amount = 5 WHERE key = %s", first)
+    assert f"{told} 5 as {first}, 1000000 as {second}" in changed
+
+
 @pytest.mark.parametrize(
-    ("per", "amount", "costs"), [("item", 2, "6000000"), ("byte", 1, "at least 1"), ("second", 5, "at least 1")]
+    ("per", "amount", "missed"),
+    [("item", 2, "6000000"), ("byte", 1, "1 to 2147483647000000"), ("second", 5, "1 to 2147483647000000")],
 )
-def test_the_audit_misses_charges_for_what_was_measured(
-    owner: User, run: Run, price: Charge, per: str, amount: float, costs: str
+def test_the_audit_misses_charges_of_rows_that_do_not_tell_how_much_was_used(
+    owner: User, run: Run, price: Charge, per: str, amount: float, missed: str
 ) -> None:
     price("ProbeRead", amount, per)
     top_up(owner, 50)
     done = run(chain(owner, "ProbeRead", times=3))
-    assert audit().problems == []
     nodes = NodeExecution.objects.filter(run=done.pk, block_id=block_id("ProbeRead"))
-    nodes.update(ordinal=5)
-    assert audit().problems == [f"use:{done.pk}:{nodes.get().node_id}:5:{per} costs {costs}, and was charged None"]
-    nodes.update(ordinal=0)
+    nodes.update(quantity=None)
+    key = f"use:{done.pk}:{nodes.get().node_id}:0:{per}"
+    paid = Transfer.objects.get(key=key).amount
+
+    assert audit().problems == []
+    assert f"{key} costs {missed}, and was charged None" in meddled("DELETE FROM credits_transfer WHERE key = %s", key)
+    more = meddled("UPDATE credits_transfer SET amount = amount + 1 WHERE key = %s", key)
+    assert f"{key} costs {paid}, and was charged {paid + 1}" in more
 
 
 def test_nodes_of_a_package_that_is_gone_are_audited_by_the_prices_on_record(
@@ -79,7 +181,7 @@ def test_nodes_of_a_package_that_is_gone_are_audited_by_the_prices_on_record(
 
     nodes = NodeExecution.objects.filter(run=done.pk, block_id__in=gone)
     nodes.update(ordinal=5)
-    with pytest.raises(CommandError, match="2 mismatches"):
+    with pytest.raises(CommandError, match="4 mismatches"):
         call_command("audit_ledger")
     told = capsys.readouterr().out
     assert "costs 3000000, and was charged None" in told
