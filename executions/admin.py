@@ -75,7 +75,7 @@ class GraphExecutionAdmin(LookOnly):
             "Engine",
             {
                 "fields": (
-                    "node_budget", "deadline_at", "trigger_key", "fence", "lease_owner", "lease_until",
+                    "node_budget", "deadline_at", "preset_id", "trigger_key", "fence", "lease_owner", "lease_until",
                     "claims_without_progress", "head_seq",
                 ),
                 "classes": ("collapse",),

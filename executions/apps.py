@@ -14,16 +14,19 @@ class ExecutionsConfig(AppConfig):
     name = "executions"
 
     def ready(self) -> None:
-        """Register the pages of the admin site that have a module of their own, and give blocks files and prices."""
+        """Register the pages of the admin site that have a module of their own, and give lower floors what they ask."""
         import_module("executions.admin_reviews")
         import_module("executions.admin_schedules")
         # The apps have no models before they are ready.
         from executions import prices
+        from executions.presets import PresetRuns
         from executions.workspace import RunFiles
         from graphs.blocks import costs, files
+        from library import runs
 
         files.connect(RunFiles())
         costs.ask(prices.shown)
+        runs.connect(PresetRuns())
         post_migrate.connect(_record_prices, sender=self)
 
 

@@ -8,6 +8,7 @@ from graphs.blocks.base import Block, Kind
 from graphs.checks import Masks, check_run, check_structure
 from graphs.definition import GraphDefinition, LinkDefinition, NodeDefinition
 from graphs.errors import NodeErrors
+from graphs.interface import trigger_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,15 @@ class RunChecks:
 
     What no run can change is found out once, so that an answer takes as long as what is given is large, whatever the
     size of the graph. Only a refusal looks at the whole graph again, to tell all that is wrong in the graph's order.
+    `trigger_id` is the node with which events start the graph, if there is one.
     """
 
     def __init__(self, definition: GraphDefinition, block_of: Callable[[str], Block]) -> None:
         self.definition = definition
         self._block_of = block_of
         self._nodes = {str(node.id): node for node in definition.nodes}
+        trigger = trigger_of(definition.nodes)
+        self.trigger_id = trigger and str(trigger[0].id)
         self._flaws: NodeErrors = {}
         for flaw in check_structure(definition):
             self._flaws.setdefault(flaw.node_id or str(definition.id), {}).setdefault(

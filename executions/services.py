@@ -55,6 +55,7 @@ _OWN = {
     "nodes_input_masks": "jsonb",
     "nodes_to_skip": "jsonb",
     "is_dry_run": "boolean",
+    "preset_id": "uuid",
     "node_budget": "integer",
     "output_budget": "integer",
     "max_credits": "integer",
@@ -67,11 +68,12 @@ _INSERT = """
 WITH given AS ({given}), run AS (
     INSERT INTO executions_graphexecution (
         user_id, graph_id, graph_version, parent_id, root_id, depth, id, trigger_key, request_hash, inputs,
-        credential_inputs, nodes_input_masks, nodes_to_skip, is_dry_run, node_budget, output_budget, max_credits,
-        api_key_id, price_version, deadline_at, human_in_the_loop_safe_mode, sensitive_action_safe_mode, head_seq)
+        credential_inputs, nodes_input_masks, nodes_to_skip, is_dry_run, preset_id, node_budget, output_budget,
+        max_credits, api_key_id, price_version, deadline_at, human_in_the_loop_safe_mode, sensitive_action_safe_mode,
+        head_seq)
     SELECT %(user)s, %(graph)s, %(version)s, %(parent)s, %(root)s, %(depth)s, id, trigger_key, request_hash, inputs,
-        credential_inputs, nodes_input_masks, nodes_to_skip, is_dry_run, node_budget, output_budget, max_credits,
-        api_key_id, CASE WHEN NOT is_dry_run THEN %(price_version)s::integer END,
+        credential_inputs, nodes_input_masks, nodes_to_skip, is_dry_run, preset_id, node_budget, output_budget,
+        max_credits, api_key_id, CASE WHEN NOT is_dry_run THEN %(price_version)s::integer END,
         clock_timestamp() + make_interval(secs => timeout_seconds),
         COALESCE(%(asks)s::boolean, (SELECT human_in_the_loop_safe_mode FROM graphs_graph WHERE id = %(graph)s)),
         COALESCE(%(is_careful)s::boolean, (SELECT sensitive_action_safe_mode FROM graphs_graph WHERE id = %(graph)s)),
@@ -101,6 +103,7 @@ class RunRequest:
     inputs: Mapping[str, Any]
     credential_inputs: Mapping[str, Any] = field(default_factory=dict)
     nodes_input_masks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    preset_id: UUID | None = None
     trigger_key: str | None = None
     request_hash: str = ""
     node_budget: int = NODE_BUDGET
@@ -120,6 +123,7 @@ def start_run(
     inputs: Mapping[str, Any],
     credential_inputs: Mapping[str, Any] | None = None,
     nodes_input_masks: Mapping[str, Mapping[str, Any]] | None = None,
+    preset_id: UUID | None = None,
     parent_id: UUID | None = None,
     trigger_key: str | None = None,
     request_hash: str = "",
@@ -136,6 +140,7 @@ def start_run(
 
     Whether people are asked is what the graph says now, or said when the calling run began.
     `inputs` go to the input nodes by name, `nodes_input_masks` (node id → pin → value) win over everything else.
+    `preset_id` is written down as what it was started from; see `executions.presets`.
     The run ends as FAILED when it would begin more than `node_budget` activations or give more than `output_budget`
     outputs (`TASKLOOM_OUTPUTS_PER_RUN` unless given), or after `timeout_seconds`; or, where use is paid for, when it
     and what it calls would use more than `max_credits`, or than is left of the budget of an API key that has one.
@@ -153,6 +158,7 @@ def start_run(
         inputs=inputs,
         credential_inputs=credential_inputs or {},
         nodes_input_masks=nodes_input_masks or {},
+        preset_id=preset_id,
         trigger_key=trigger_key,
         request_hash=request_hash,
         node_budget=node_budget,
@@ -197,10 +203,16 @@ def check_run(
     user_id: UUID,
     inputs: Mapping[str, Any],
     credential_inputs: Mapping[str, Any],
+    nodes_input_masks: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Raise what `start_run` would raise for these, and start nothing."""
-    request = RunRequest(inputs=inputs, credential_inputs=credential_inputs)
+    request = RunRequest(inputs=inputs, credential_inputs=credential_inputs, nodes_input_masks=nodes_input_masks or {})
     _row_of(request, _checks_for(user_id, graph_id, graph_version))
+
+
+def trigger_node_of(graph_id: UUID, graph_version: int, *, user_id: UUID) -> str | None:
+    """The id of the node with which events start one of the user's graphs; raises `GraphNotFound`."""
+    return _checks_for(user_id, graph_id, graph_version).trigger_id
 
 
 def started_by(user_id: UUID, triggers: Sequence[tuple[str, str]]) -> list[GraphExecution]:
@@ -301,6 +313,7 @@ def _row_of(request: RunRequest, checks: RunChecks) -> dict[str, Any]:
         "nodes_input_masks": masks.decode(),
         "nodes_to_skip": _text(sorted(answer.nodes_to_skip)),
         "is_dry_run": request.dry_run,
+        "preset_id": request.preset_id,
         "node_budget": request.node_budget,
         "output_budget": settings.OUTPUTS_PER_RUN if request.output_budget is None else request.output_budget,
         "max_credits": request.max_credits,

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 from rest_framework.request import Request
@@ -33,6 +34,17 @@ def own_run(request: Request, run_id: UUID, graph_id: UUID | None = None) -> Gra
     if run is None or graph_id not in (None, run.graph_id):
         raise NoSuchRun(run_id=str(run_id))
     return run
+
+
+def limits_of(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What a `LimitsSerializer` read, by the names that services have for it."""
+    return {
+        "node_budget": asked["node_budget"],
+        "output_budget": asked["output_budget"],
+        "max_credits": asked["max_credits"],
+        "timeout_seconds": asked["timeout_seconds"],
+        "dry_run": asked["dry_run"],
+    }
 
 
 def trigger_of(key: str | None, *asked: object) -> Trigger:

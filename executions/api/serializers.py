@@ -10,6 +10,7 @@ from core.whole_numbers import WholeNumberField
 from credits.kinds import MOST_CREDITS
 from executions import services
 from executions.kinds import NodeStatus, Status
+from integrations.placeholders import CredentialsMetaInputSerializer
 
 MAX_BATCH = 1000
 
@@ -17,20 +18,9 @@ MAX_BATCH = 1000
 STATUSES = list(dict.fromkeys(status.wire for status in (*Status, *NodeStatus)))
 
 
-class CredentialsMetaInputSerializer(serializers.Serializer[Any]):
-    """Which of the user's credentials to use."""
+class LimitsSerializer(serializers.Serializer[Any]):
+    """What a run may use, and whether it shall have effects."""
 
-    id = serializers.CharField(max_length=200)
-    provider = serializers.CharField(max_length=200)
-    type = serializers.CharField(max_length=50)
-    title = serializers.CharField(max_length=500, required=False, allow_null=True, allow_blank=True)
-
-
-class ExecuteSerializer(serializers.Serializer[Any]):
-    """What a run is started with."""
-
-    inputs = serializers.DictField(default=dict, help_text="Values for the graph's inputs, by their names.")
-    credentials_inputs = serializers.DictField(child=CredentialsMetaInputSerializer(), default=dict)
     node_budget = serializers.IntegerField(
         min_value=1,
         max_value=10_000_000,
@@ -61,9 +51,23 @@ class ExecuteSerializer(serializers.Serializer[Any]):
     dry_run = serializers.BooleanField(
         default=False, help_text="Run without effects and costs: a block that does more than compute gives an example."
     )
+
+
+class ExecuteSerializer(LimitsSerializer):
+    """What a run is started with."""
+
+    inputs = serializers.DictField(default=dict, help_text="Values for the graph's inputs, by their names.")
+    credentials_inputs = serializers.DictField(child=CredentialsMetaInputSerializer(), default=dict)
     source = serializers.ChoiceField(  # type: ignore[assignment]  # a field may be called as an attribute of fields
         ["builder", "library", "onboarding"], required=False, allow_null=True
     )
+
+
+class ExecutePresetSerializer(LimitsSerializer):
+    """What a run of a preset is started with, over what that keeps."""
+
+    inputs = serializers.DictField(default=dict, help_text="Values over those of the preset, by name.")
+    credential_inputs = serializers.DictField(child=CredentialsMetaInputSerializer(), default=dict)
 
 
 class BatchedRunSerializer(ExecuteSerializer):

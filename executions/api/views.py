@@ -14,7 +14,7 @@ from core.api import checked_query, error_responses
 from core.idempotency import IDEMPOTENCY_KEY, idempotency_key_of
 from core.paging import CursorPaging, cursor_parameters, page_headers
 from executions import services
-from executions.api.requests import Trigger, own_run, trigger_of, user_of
+from executions.api.requests import Trigger, limits_of, own_run, trigger_of, user_of
 from executions.api.serializers import (
     ExecuteBatchSerializer,
     ExecuteSerializer,
@@ -26,6 +26,8 @@ from executions.api.serializers import (
 from executions.kinds import FINAL
 from executions.models import GraphExecution
 from executions.reading import MAX_LISTED, MAX_NODES, listed_run, run_detail, run_meta, with_previews
+from library.errors import NoSuchPreset
+from library.services import find_preset
 
 STOP_SECONDS = 5.0
 # Made once: making one takes nine times as long as what it then does. Validating changes nothing in it.
@@ -40,6 +42,14 @@ class NodePageSerializer(serializers.Serializer[Any]):
     node_page_size = serializers.IntegerField(min_value=1, max_value=MAX_NODES, default=MAX_NODES)
 
 
+class StartedFromSerializer(serializers.Serializer[Any]):
+    """What a run is started from."""
+
+    preset_id = serializers.UUIDField(
+        required=False, help_text="A preset of the graph, to be shown with the run; its values are not taken."
+    )
+
+
 class ExecuteView(APIView):
     """Where runs begin."""
 
@@ -50,15 +60,17 @@ class ExecuteView(APIView):
         operation_id="execute_graph",
         summary="Start a run of a graph",
         request=ExecuteSerializer,
-        parameters=[IDEMPOTENCY_KEY],
+        parameters=[StartedFromSerializer, IDEMPOTENCY_KEY],
         responses={200: GraphExecutionMetaSerializer, **error_responses(400, 401, 402, 404, 409, 413, 415, 422)},
     )
     def post(self, request: Request, graph_id: UUID, graph_version: int) -> Response:
         """Queue a run of one of your graphs with these inputs and return it at once."""
         sent: object = request.data
         asked = _EXECUTE.run_validation({} if sent is None else sent)
-        trigger = trigger_of(idempotency_key_of(request), "execute", graph_id, graph_version, asked)
-        run = services.start_run(graph_id, graph_version, user_id=user_of(request).pk, **_given(asked, trigger))
+        preset = _preset_of(request, graph_id)
+        trigger = trigger_of(idempotency_key_of(request), "execute", graph_id, graph_version, asked, *preset.values())
+        given = _given(asked, trigger) | preset
+        run = services.start_run(graph_id, graph_version, user_id=user_of(request).pk, **given)
         return Response(run_meta(run))
 
 
@@ -187,16 +199,22 @@ class StopView(APIView):
         return Response(run_meta(run))
 
 
+def _preset_of(request: Request, graph_id: UUID) -> dict[str, UUID]:
+    """The `preset_id` of the query, if there is one; raises `NoSuchPreset` if it is none of that graph's."""
+    if "preset_id" not in request.query_params:
+        return {}
+    preset = find_preset(user_of(request), checked_query(StartedFromSerializer, request)["preset_id"])
+    if preset.graph_id != graph_id:
+        raise NoSuchPreset(preset_id=str(preset.pk))
+    return {"preset_id": preset.pk}
+
+
 def _given(asked: dict[str, Any], trigger: Trigger) -> dict[str, Any]:
     """What a run is started with, after an `ExecuteSerializer`, by the names that services have for it."""
     return {
         "inputs": asked["inputs"],
         "credential_inputs": asked["credentials_inputs"],
-        "node_budget": asked["node_budget"],
-        "output_budget": asked["output_budget"],
-        "max_credits": asked["max_credits"],
-        "timeout_seconds": asked["timeout_seconds"],
-        "dry_run": asked["dry_run"],
+        **limits_of(asked),
         "trigger_key": trigger.key,
         "request_hash": trigger.request_hash,
     }

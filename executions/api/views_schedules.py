@@ -17,11 +17,11 @@ from core.whole_numbers import WholeNumberField
 from credits.kinds import MOST_CREDITS
 from executions import cron, schedules
 from executions.api.requests import trigger_of, user_of
-from executions.api.serializers import CredentialsMetaInputSerializer
 from executions.errors import NoSuchSchedule
 from executions.kinds import FireOutcome, Misfire, Overlap
 from executions.models import Schedule
 from executions.reading import time_text
+from integrations.placeholders import CredentialsMetaInputSerializer
 
 MISFIRE_POLICIES = [policy.value for policy in Misfire]
 OVERLAP_POLICIES = [policy.value for policy in Overlap]

@@ -63,6 +63,23 @@ _SENT: Mapping[str, Any] = {
     "external_execute_graph": {"node_input": {"who": "Ann"}},
     "create_schedule": {"name": "Each morning", "cron": "30 9 * * MON-FRI", "inputs": {"who": "Ann"}},
     "update_schedule": {"cron": "0 8 * * MON-FRI"},
+    "create_preset": {
+        "graph_id": _ID,
+        "graph_version": 1,
+        "name": "For Ann",
+        "description": "Greets Ann.",
+        "inputs": {"who": "Ann"},
+        "credentials": {},
+        "webhook_id": None,
+    },
+    "update_preset": {"name": "For Bob", "inputs": {"who": "Bob"}, "credentials": {}},
+    "set_up_trigger": {
+        "name": "Each order",
+        "graph_id": _ID,
+        "graph_version": 1,
+        "trigger_config": {"constants": {"shop": "Oslo"}},
+    },
+    "execute_preset": {"inputs": {"who": "Ann"}},
     "decide_reviews": {"reviews": [{"node_exec_id": _ID, "approved": True, "message": "fine"}]},
 }
 

@@ -21,6 +21,7 @@ urlpatterns = [
     path("api/", include("notifications.api.urls")),
     path("api/", include("graphs.api.urls")),
     path("api/", include("executions.api.urls")),
+    path("api/library/", include("library.api.urls")),
     path("api/builder/", include("builder.api.urls")),
     path("api/", include("files.api.urls")),
     path("external-api/v1/", include("accounts.api.urls_external")),

@@ -222,6 +222,7 @@ _MEANINGS = {
     403: "You may not do this.",
     404: "There is no such thing, or it is not yours.",
     409: "The thing is in a state that does not allow this.",
+    410: "There is no such thing any more, or it is not yours.",
     412: "What `If-Match` names is not what is there now; nothing was changed.",
     413: "The body is larger than 10 MB.",
     415: "The body must be application/json.",

@@ -30,6 +30,7 @@ from executions.models import NodeExecution, Review
 from executions.schedules import ScheduleRequest
 from files.models import State, StoredFile
 from graphs.models import Node
+from integrations.models import Webhook
 from notifications.kinds import Kind
 from notifications.models import Notification
 from tests import make
@@ -111,6 +112,10 @@ def a_world(mark: str) -> World:
         expires_at=timezone.now() + timedelta(hours=1),
     )
     search = Search.objects.create(user=owner, query=mark)
+    webhook = Webhook.objects.create(
+        user=owner, provider="generic_webhook", webhook_type="plain", resource=mark, secret=mark
+    )
+    preset = make.a_preset(owner, graph.graph_id, name=mark, inputs=inputs, webhook=webhook)
     notification = Notification.objects.create(
         user=owner, kind=Kind.LOW_BALANCE, key=mark, data={"balance": 1, "below": 2, "of": mark}
     )
@@ -129,6 +134,7 @@ def a_world(mark: str) -> World:
         {
             "graph_id": str(graph.graph_id),
             "graph_exec_id": str(run.pk),
+            "graph_execution_id": str(run.pk),
             "with": str(run.pk),
             "node_id": str(node_id),
             "node_exec_id": str(asking.pk),
@@ -138,6 +144,8 @@ def a_world(mark: str) -> World:
             "file_id": str(file.pk),
             "search_id": str(search.pk),
             "transaction_key": bought.key,
+            "preset_id": str(preset.pk),
+            "webhook_id": str(webhook.pk),
             "notification_id": str(notification.pk),
             "user_id": str(owner.pk),
             "block_id": block_id("Calculator"),
