@@ -46,6 +46,12 @@ class NoSuchUser(NotFound):
     """There is no such user."""
 
 
+class NoSuchStep(Invalid):
+    """There is no such step to reward."""
+
+    hint = "`steps` names them all; `manage.py give_reward --help` those with a reward."
+
+
 class NeedsReason(Invalid):
     """A change of a balance needs a reason."""
 
