@@ -20,14 +20,15 @@ from credits.models import Account, Transfer
 
 MAX_KEY = 200
 
-# Whoever is there at the same time with the same key waits for the account, and then finds the key taken.
+# Whoever is there at the same time with the same key waits for the account, and then finds the key taken. What is on
+# hold may come back at any time, and must fit then; it changes only while the account is locked.
 _GIVE = """
 WITH account AS (
     INSERT INTO credits_account AS a (user_id, balance)
     SELECT %(user)s, %(amount)s::bigint WHERE NOT EXISTS (SELECT FROM credits_transfer WHERE key = %(key)s)
     ON CONFLICT (user_id) DO UPDATE SET
         balance = a.balance + excluded.balance, floor = LEAST(0, a.balance + excluded.balance)
-    WHERE a.balance <= %(most)s - excluded.balance
+    WHERE a.balance <= %(most)s - excluded.balance - credits_on_hold(a.user_id)
     RETURNING user_id, balance
 )
 INSERT INTO credits_transfer (key, user_id, debit, credit, amount, kind, reason, metadata, run_id)
@@ -72,12 +73,12 @@ def credit(
 ) -> Posted:
     """Give a user credits; what they owe is paid first.
 
-    Raises `AmountInvalid`, also when nobody can have as much, and `KeyTaken`.
+    Raises `AmountInvalid`, also when nobody can have as much, with what their runs have set aside, and `KeyTaken`.
     """
     arguments = _arguments(user_id, amount, kind, key, reason, metadata)
     posted = _post(_GIVE, arguments) or _known(arguments, Party.USER)
     if posted is None:
-        raise AmountInvalid(f"Nobody can have more than {shown(MOST)} credits")
+        raise AmountInvalid(f"Nobody can have more than {shown(MOST)} credits, with what runs have set aside")
     return posted
 
 

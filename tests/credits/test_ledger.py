@@ -3,6 +3,8 @@
 import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime
 from threading import Barrier
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,10 +14,12 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import Sum
 
 from core.errors import DomainError
-from credits import ledger
+from credits import holds, ledger
 from credits.errors import AmountInvalid, InsufficientCredits, KeyTaken
+from credits.holds import Wish
 from credits.kinds import CREDIT, MOST, Kind, Party
-from credits.models import Account, Transfer
+from credits.models import Account, Hold, Transfer
+from tests.waiting import wait_until
 
 USER = UUID(int=7)
 
@@ -101,6 +105,53 @@ def test_a_balance_stays_within_what_clients_can_count() -> None:
     with pytest.raises(AmountInvalid, match="owe more"):
         ledger.take_back(other, 1, key="refund:2")
     assert books() == ({USER: MOST, other: -MOST}, 2)
+
+
+@pytest.mark.django_db
+def test_what_is_on_hold_has_room_to_come_back() -> None:
+    give(MOST)
+    runs = [uuid4(), uuid4()]
+    holds.place(USER, [Wish(run_id, 5) for run_id in runs])
+    with pytest.raises(AmountInvalid, match="with what runs have set aside"):
+        give(1, "one more")
+    holds.release(runs[0])
+    assert books() == ({USER: MOST - 5}, 1)
+    ledger.spend(USER, 3, key="use:1")
+    give(3, "three more")
+    with pytest.raises(AmountInvalid):
+        give(1, "one more")
+    Hold.objects.update(expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+    assert holds.expire() == 1
+    assert books() == ({USER: MOST}, 3)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_set_aside_while_credits_are_on_their_way_has_room_to_come_back() -> None:
+    give(MOST)
+    run_id = uuid4()
+
+    def more() -> str:
+        with closing(connection):
+            give(5, "five more")
+        return "given"
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            holds.place(USER, [Wish(run_id, 5)])
+            given = pool.submit(more)
+            wait_until(somebody_waits_for_us)
+        with pytest.raises(AmountInvalid):
+            given.result(10)
+    holds.release(run_id)
+    assert books() == ({USER: MOST}, 1)
+
+
+def somebody_waits_for_us() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 @pytest.mark.django_db
