@@ -201,7 +201,7 @@ class StopView(APIView):
 
 def _preset_of(request: Request, graph_id: UUID) -> dict[str, UUID]:
     """The `preset_id` of the query, if there is one; raises `NoSuchPreset` if it is none of that graph's."""
-    if "preset_id" not in request.query_params:
+    if not request.query_params.get("preset_id"):
         return {}
     preset = find_preset(user_of(request), checked_query(StartedFromSerializer, request)["preset_id"])
     if preset.graph_id != graph_id:

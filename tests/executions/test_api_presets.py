@@ -173,6 +173,7 @@ def test_a_start_of_the_graph_can_name_the_preset_it_was_made_from(
     assert [(answer.status_code, answer.json()["code"]) for answer in wrong] == [(404, "no_such_preset")] * 2
     assert api.post(f"{address}?preset_id=x", sent, format="json").status_code == 422
     assert GraphExecution.objects.count() == 1
+    assert api.post(f"{address}?preset_id=", sent, format="json").json()["preset_id"] is None
 
 
 def test_a_run_that_is_replayed_keeps_its_preset(user: User, preset: Preset) -> None:
