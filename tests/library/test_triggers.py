@@ -1,10 +1,13 @@
 """Presets that events run: their webhooks come and go with them."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.conf import LazySettings
+from django.db import connection
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -15,6 +18,7 @@ from graphs.services import save_version
 from integrations.models import Webhook
 from integrations.services import create_webhook
 from library.models import Preset
+from library.services import delete_preset
 from tests import make
 
 PRESETS = "/api/library/presets"
@@ -149,6 +153,26 @@ def test_a_webhook_goes_with_the_last_of_its_presets(
     assert api.delete(at(made)).status_code == 204
     assert Webhook.objects.filter(pk=webhook.pk).exists()
     assert api.delete(f"{PRESETS}/{also.pk}").status_code == 204
+    assert counts() == (0, 0)
+
+
+def test_a_webhook_goes_with_presets_that_are_deleted_at_the_same_moment(owner: User) -> None:
+    graph_id = make.a_graph(owner, make.a_drawing(NODES, LINKS)).graph_id
+    for _ in range(3):
+        webhook = create_webhook(owner.pk, provider="generic_webhook", webhook_type="plain")
+        presets = [make.a_preset(owner, graph_id, webhook=webhook).pk for _ in range(2)]
+        together = Barrier(2)
+
+        def delete(preset_id: UUID, together: Barrier = together) -> None:
+            together.wait(5)
+            try:
+                delete_preset(owner, preset_id)
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(2) as threads:
+            assert list(threads.map(delete, presets)) == [None, None]
+
     assert counts() == (0, 0)
 
 
