@@ -1,5 +1,6 @@
 """What every test may ask for."""
 
+import math
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -15,8 +16,14 @@ from tests import flushing, make
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the quick tests first; the order within each kind stays random."""
-    items.sort(key=_slowness)
+    """Run quick kinds first, and of each kind what may take long, lest one worker ends alone; the rest is random."""
+    items.sort(key=lambda item: (_slowness(item), -_patience(item)))
+
+
+def _patience(item: pytest.Item) -> float:
+    """How many seconds the test may take, where it says so itself; without end is longest."""
+    marker = item.get_closest_marker("timeout")
+    return 0 if marker is None else marker.args[0] or math.inf
 
 
 def _slowness(item: pytest.Item) -> int:

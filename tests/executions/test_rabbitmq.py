@@ -90,9 +90,12 @@ def all_give(run_ids: list[UUID], value: object) -> bool:
 def test_doorbells_ring_by_rabbitmq(empty: str, owner: User, tmp_path: Path) -> None:
     graph = chain(owner)
     # No sweep comes in time: what is driven was told by the broker.
-    with worker(tmp_path / "worker.log", CELERY_BROKER_URL=empty, TASKLOOM_SWEEP_SECONDS="600"):
+    with worker(tmp_path / "worker.log", CELERY_BROKER_URL=empty, TASKLOOM_SWEEP_SECONDS="600") as process:
         assert all_give(begin(empty, graph, owner, 1), 4.0)
         assert all_give(begin(empty, graph, owner, 100), 4.0)
+        process.terminate()
+        # The loop of a worker that knows of nothing to do sleeps for ten seconds.
+        assert process.wait(5) == 0
 
 
 def test_doorbells_wait_in_rabbitmq_for_a_worker(empty: str, owner: User, tmp_path: Path) -> None:
