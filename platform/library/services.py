@@ -30,6 +30,8 @@ from library.models import Preset
 
 MAX_PRESETS_PER_GRAPH = 500
 MAX_INPUT_BYTES = 256 * 1024
+# What a change of them can make a graph unable to run with.
+_OF_RUN = {"graph_version", "inputs", "credentials"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,10 +121,11 @@ def change_preset(user: User, preset_id: UUID, changes: Mapping[str, Any]) -> Pr
     preset = _locked(user, preset_id)
     for name, value in changes.items():
         setattr(preset, name, value)
-    _check_size(preset.inputs, preset.credentials)
-    find_version(GraphVersion.objects.visible_to(user), preset.graph_id, preset.graph_version)
     before = preset.webhook
-    if before is not None:
+    if _OF_RUN & changes.keys():
+        _check_size(preset.inputs, preset.credentials)
+        find_version(GraphVersion.objects.visible_to(user), preset.graph_id, preset.graph_version)
+    if before is not None and (_OF_RUN & changes.keys() or changes.get("is_active")):
         events = _events_of(user, preset)
         runs.check(preset)
         if (before.provider, before.webhook_type) != events:

@@ -213,6 +213,22 @@ def test_a_version_with_another_trigger_gets_another_webhook(
     assert Webhook.objects.get().provider == "generic_webhook"
 
 
+def test_a_preset_that_can_run_no_more_is_switched_off_but_not_on(
+    api: APIClient, user: User, graph: GraphVersion
+) -> None:
+    webhook = create_webhook(user.pk, provider="generic_webhook", webhook_type="plain")
+    inputs = {"constants": {"file": f"workspace://{uuid4()}"}}
+    preset = make.a_preset(user, graph.graph_id, inputs=inputs, webhook=webhook)
+
+    off = api.patch(f"{PRESETS}/{preset.pk}", {"is_active": False, "name": "off"}, format="json")
+    on = api.patch(f"{PRESETS}/{preset.pk}", {"is_active": True, "name": "on"}, format="json")
+
+    assert (off.status_code, off.json()["is_active"]) == (200, False)
+    assert (on.status_code, on.json()["detail"]["type"]) == (400, "validation_error")
+    preset.refresh_from_db()
+    assert (preset.is_active, preset.name) == (False, "off")
+
+
 def test_events_do_not_run_a_preset_that_is_switched_off(api: APIClient, made: dict[str, Any]) -> None:
     webhook_id = Webhook.objects.get().pk
 
