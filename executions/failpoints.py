@@ -29,6 +29,7 @@ NAMES = frozenset({
     "result.before_commit", "result.after_commit", "child.after_start", "park.before_commit", "park.after_commit",
     "finish.before_commit", "finish.after_commit", "release.before_commit", "release.after_commit", "sweep.before",
     "review.after_ask",
+    "webhook.after_inbox", "webhook.after_start",
     "fire.after_start", "fire.before_commit", "fire.after_commit",
     "fund.before", "fund.after",
     "task.after_ask", "task.before_start", "task.after_part", "task.after_run", "task.after_answer",

@@ -1,4 +1,4 @@
-"""How far behind the sweepers and beat are: for each rule, the oldest run or schedule that it should have handled."""
+"""How far behind the sweepers and beat are: for each rule, the oldest that it should have handled."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -59,6 +59,10 @@ SELECT id, EXTRACT(epoch FROM clock_timestamp() - next_fire_at)::float FROM exec
 WHERE next_fire_at < clock_timestamp() ORDER BY next_fire_at LIMIT 1
 """
 
+_UNREAD = """
+SELECT id, EXTRACT(epoch FROM clock_timestamp() - received_at)::float FROM integrations_delivery
+WHERE taken_up_at IS NULL ORDER BY received_at, id LIMIT 1
+"""
 
 RULES = ("queued", "lapsed", "due", "orphaned", "isolated")
 
@@ -86,4 +90,11 @@ def unfired() -> tuple[UUID, float] | None:
     """The schedule that has been due for the most seconds, and how many; None if none is due."""
     for schedule_id, seconds in rows_of(_UNFIRED, []):
         return schedule_id, seconds
+    return None
+
+
+def unread() -> tuple[UUID, float] | None:
+    """The delivery of a webhook that has waited in the inbox for the most seconds, and how many; None if none waits."""
+    for delivery_id, seconds in rows_of(_UNREAD, []):
+        return delivery_id, seconds
     return None

@@ -10,6 +10,7 @@ from executions.failpoints import failpoint
 RING = "executions.ring"
 RUN_NODE = "executions.run_node"
 FIRE_SCHEDULES = "executions.fire_schedules"
+TAKE_UP_DELIVERIES = "executions.take_up_deliveries"
 FORGET_BLOBS = "executions.forget_blobs"
 FORGET_FIRES = "executions.forget_fires"
 TIDY_CREDITS = "executions.tidy_credits"

@@ -13,7 +13,7 @@ from celery import current_app, shared_task
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutdown
 from django.utils import timezone
 
-from executions import blobs, bookkeeping, old_fires, queue, schedules
+from executions import blobs, bookkeeping, old_fires, queue, schedules, webhooks
 from executions.audit import audit_on_record
 from executions.engine.engine import DRAIN_SECONDS, Engine
 from executions.engine.node_host import NodeHost
@@ -37,6 +37,12 @@ def run_node() -> None:
 def fire_schedules() -> None:
     """Schedules may be due. However often it is delivered, at once or late, each of their times starts one run."""
     schedules.fire_due()
+
+
+@shared_task(name=queue.TAKE_UP_DELIVERIES, ignore_result=True)
+def take_up_deliveries() -> None:
+    """Beat asks every few seconds to act on what came in by webhooks and was left. Each starts its runs once."""
+    webhooks.take_up_left()
 
 
 @shared_task(name=queue.FORGET_BLOBS, ignore_result=True)

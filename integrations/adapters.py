@@ -6,7 +6,7 @@ Each adapter looks at the headers and the signature only; nothing in the body is
 import hashlib
 import hmac
 import re
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -39,9 +39,9 @@ def github(headers: Headers, body: bytes, secrets: Sequence[str], now: datetime)
     if delivery_id is None:
         raise HeaderUnusable("X-GitHub-Delivery is missing")
     given = headers.get("X-Hub-Signature-256", "").encode()
-    if not _is_any(given, (b"sha256=" + _digest(secret, body).hex().encode() for secret in secrets)):
+    if not _is_any(given, (b"sha256=" + _digest(secret.encode(), body).hex().encode() for secret in secrets)):
         raise SignatureRefused("X-Hub-Signature-256 is missing or wrong")
-    return Event(kind, delivery_id, is_test=kind == "ping")
+    return Event(kind, delivery_id, body, is_test=kind == "ping")
 
 
 def generic(headers: Headers, body: bytes, secrets: Sequence[str], now: datetime) -> Event:
@@ -52,24 +52,26 @@ def generic(headers: Headers, body: bytes, secrets: Sequence[str], now: datetime
     delivery_id = _id_in(headers, "webhook-id")
     if secrets:
         _check_standard(delivery_id, headers, body, secrets, now)
-    return Event(PLAIN, delivery_id or _id_in(headers, "Idempotency-Key"))
+    return Event(PLAIN, delivery_id or _id_in(headers, "Idempotency-Key"), body)
 
 
 ADAPTERS: Mapping[Provider, Adapter] = {Provider.GITHUB: github, Provider.GENERIC: generic}
 
 
-def described(provider: Provider, event: Event, body: bytes) -> tuple[str, dict[str, Any]]:
-    """What happened, as presets name it, and the body's value; only of a body whose sender is known.
-
-    Raises `MalformedJSON` and `PayloadNotAnObject`.
-    """
-    payload = strict_json.parse(body)
-    if not isinstance(payload, dict):
+def read(payload: bytes) -> dict[str, Any]:
+    """The value of a body whose sender is known; raises `MalformedJSON` and `PayloadNotAnObject`."""
+    value = strict_json.parse(payload)
+    if not isinstance(value, dict):
         raise PayloadNotAnObject
-    action = payload.get("action")
+    return value
+
+
+def kind_of(provider: Provider, event: Event) -> str:
+    """What happened, with the action that GitHub tells in the body; raises what `read` raises."""
+    action = read(event.payload).get("action")
     if provider is Provider.GITHUB and isinstance(action, str) and _EVENT.fullmatch(action):
-        return f"{event.kind}.{action}", payload
-    return event.kind, payload
+        return f"{event.kind}.{action}"
+    return event.kind
 
 
 def _check_standard(
@@ -83,7 +85,7 @@ def _check_standard(
     if abs(int(at) - now.timestamp()) > TOLERANCE:
         raise SignatureRefused(f"webhook-timestamp is more than {TOLERANCE // 60} minutes away from our clock")
     signed = b".".join([delivery_id.encode(), at.encode(), body])
-    wanted = [b"v1," + b64encode(_digest(secret, signed)) for secret in secrets]
+    wanted = [b"v1," + b64encode(_digest(_key(secret), signed)) for secret in secrets]
     # A sender that changes its secret signs with both for a while.
     if not any(_is_any(given, wanted) for given in headers.get("webhook-signature", "").encode().split(b" ")[:10]):
         raise SignatureRefused("webhook-signature is missing or wrong")
@@ -96,8 +98,13 @@ def _id_in(headers: Headers, name: str) -> str | None:
     return value
 
 
-def _digest(secret: str, message: bytes) -> bytes:
-    return hmac.new(secret.encode(), message, hashlib.sha256).digest()
+def _key(secret: str) -> bytes:
+    """What the libraries of Standard Webhooks sign with when they are given the secret: they take it for base64."""
+    return b64decode(secret.removeprefix("whsec_"))
+
+
+def _digest(key: bytes, message: bytes) -> bytes:
+    return hmac.new(key, message, hashlib.sha256).digest()
 
 
 def _is_any(given: bytes, wanted: Iterable[bytes]) -> bool:

@@ -19,6 +19,10 @@ class TooManyWebhooks(Conflict):
     hint: ClassVar[str] = "Delete presets that are no longer needed: a webhook goes with the last of its presets."
 
 
+class AlwaysSigned(Conflict):
+    """This provider signs whatever it sends."""
+
+
 class NoPublicAddress(Unavailable):
     """Webhooks are switched off here: nobody knows under which address this site is reached from outside."""
 

@@ -14,13 +14,15 @@ class Provider(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event as its provider tells it. Without a `delivery_id` it is like no other: nobody can tell it comes again.
+    """One event as its provider tells it: `payload` is the body as it came.
 
-    `is_test` says that the provider only wanted to know whether somebody listens.
+    Without a `delivery_id` it is like no other: nobody can tell it when it comes again. `is_test` says that the
+    provider only wanted to know whether somebody listens.
     """
 
     kind: str
-    delivery_id: str | None = None
+    delivery_id: str | None
+    payload: bytes
     is_test: bool = False
 
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from accounts.models import User
 from core.models import TimeStamped
@@ -84,6 +84,10 @@ class Webhook(TimeStamped):
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     """Questions about deliveries."""
 
+    def of(self, webhook: Webhook) -> Self:
+        """What came in by this webhook, to be listed by time, without what was sent."""
+        return self.filter(webhook=webhook).annotate(created_at=F("received_at")).defer("payload")
+
     def left(self, received_before: datetime) -> Self:
         """Those received before this time of which nobody knows yet what they lead to, the longest waiting first."""
         return self.filter(taken_up_at=None, received_at__lt=received_before).order_by("received_at", "pk")
@@ -115,6 +119,7 @@ class Delivery(models.Model):
 
     class Meta:
         indexes = (
+            models.Index(fields=["webhook", "-received_at", "-id"], name="deliveries_by_time"),
             models.Index(fields=["received_at", "id"], name="deliveries_left", condition=Q(taken_up_at__isnull=True)),
         )
         constraints = (

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -12,15 +13,17 @@ from django.db.models.deletion import ProtectedError, RestrictedError
 from django.utils import timezone
 
 from core.ids import uuid7
-from integrations.adapters import ADAPTERS, described
+from integrations.adapters import ADAPTERS, kind_of, read
 from integrations.errors import (
+    AlwaysSigned,
     NoPublicAddress,
     NoSuchWebhook,
+    PayloadNotPlainJSON,
     PayloadTooLarge,
     TooManyWebhooks,
     WebhookProviderUnknown,
 )
-from integrations.kinds import Outcome, Provider
+from integrations.kinds import Event, Outcome, Provider
 from integrations.models import Delivery, Webhook
 
 MAX_WEBHOOKS = 1000
@@ -82,9 +85,13 @@ def prune_webhook(webhook_id: UUID) -> bool:
 
 
 def require_signatures(user_id: UUID, webhook_id: UUID, *, signed: bool) -> Webhook:
-    """Say whether a generic webhook takes signed deliveries only. Raises `NoSuchWebhook`."""
+    """Say whether a webhook takes signed deliveries only. Raises `NoSuchWebhook`, and `AlwaysSigned` where it must."""
     with transaction.atomic():
         webhook = _locked(user_id, webhook_id)
+        if webhook.provider != Provider.GENERIC:
+            if not signed:
+                raise AlwaysSigned
+            return webhook
         webhook.config = {**webhook.config, "signed": signed}
         webhook.save(update_fields=["config", "updated_at"])
     return webhook
@@ -103,6 +110,14 @@ def rotate_secret(user_id: UUID, webhook_id: UUID) -> Webhook:
     return webhook
 
 
+def webhook_of(user_id: UUID, webhook_id: UUID) -> Webhook:
+    """This webhook of the user's; raises `NoSuchWebhook`."""
+    webhook = Webhook.objects.visible_to(user_id).filter(pk=webhook_id).first()
+    if webhook is None:
+        raise NoSuchWebhook(webhook_id=str(webhook_id))
+    return webhook
+
+
 def find_webhook(provider: str, webhook_id: UUID) -> Webhook:
     """The webhook of this provider, whosever it is; raises `NoSuchWebhook`."""
     webhook = Webhook.objects.filter(pk=webhook_id, provider=provider).first()
@@ -111,22 +126,43 @@ def find_webhook(provider: str, webhook_id: UUID) -> Webhook:
     return webhook
 
 
-def receive(webhook: Webhook, headers: Mapping[str, str], body: bytes) -> UUID | None:
-    """Verify what came in, keep it, and return the id of its row; the same one if it has come before.
+def verify(webhook: Webhook, headers: Mapping[str, str], body: bytes) -> Event:
+    """The event that came in, when it is whole and from whom it should be; nothing is written.
 
-    Nothing is to be taken up, None, of what only asks whether somebody listens. Once this has returned outside of a
-    transaction it is committed. Raises what the adapters raise, `PayloadTooLarge`, `MalformedJSON`,
-    `PayloadNotAnObject`, and `NoSuchWebhook` when the webhook is deleted at this moment.
+    Raises `PayloadNotPlainJSON`, `PayloadTooLarge`, `HeaderUnusable`, `SignatureRefused`, `MalformedJSON` and
+    `PayloadNotAnObject`.
     """
+    if not _is_plain_json(headers):
+        raise PayloadNotPlainJSON
     if len(body) > MAX_PAYLOAD_BYTES:
         raise PayloadTooLarge
     now = timezone.now()
     provider = Provider(webhook.provider)
     event = ADAPTERS[provider](headers, body, webhook.secrets_at(now) if webhook.is_signed else [], now)
-    kind, _ = described(provider, event, body)
-    if event.is_test:
-        return None
-    return _keep(webhook, event.delivery_id, kind, body)
+    return replace(event, kind=kind_of(provider, event))
+
+
+def keep(webhook: Webhook, event: Event) -> UUID:
+    """Put an event into the inbox and return the id of its row: the one that is there if it has come before.
+
+    Raises `NoSuchWebhook` when the webhook was deleted meanwhile.
+    """
+    row_id = uuid7()
+    try:
+        delivery, _ = Delivery.objects.get_or_create(
+            webhook_id=webhook.pk,
+            delivery_id=event.delivery_id or f"unnamed:{row_id}",
+            defaults={"id": row_id, "event": event.kind, "payload": event.payload},
+        )
+    # The foreign key is looked at when the transaction ends.
+    except IntegrityError:
+        raise NoSuchWebhook(webhook_id=str(webhook.pk)) from None
+    return delivery.pk
+
+
+def payload_of(delivery: Delivery) -> dict[str, Any]:
+    """What was sent."""
+    return read(bytes(delivery.payload))
 
 
 def settle(delivery: Delivery, outcomes: Sequence[Outcome]) -> None:
@@ -136,18 +172,10 @@ def settle(delivery: Delivery, outcomes: Sequence[Outcome]) -> None:
     delivery.save(update_fields=["outcomes", "taken_up_at"])
 
 
-def _keep(webhook: Webhook, delivery_id: str | None, kind: str, body: bytes) -> UUID:
-    row_id = uuid7()
-    try:
-        delivery, _ = Delivery.objects.get_or_create(
-            webhook_id=webhook.pk,
-            delivery_id=delivery_id or f"unnamed:{row_id}",
-            defaults={"id": row_id, "event": kind, "payload": body},
-        )
-    # The foreign key is looked at when the transaction ends.
-    except IntegrityError:
-        raise NoSuchWebhook(webhook_id=str(webhook.pk)) from None
-    return delivery.pk
+def _is_plain_json(headers: Mapping[str, str]) -> bool:
+    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+    return is_json and headers.get("Content-Encoding", "identity").strip().lower() == "identity"
 
 
 def _locked(user_id: UUID, webhook_id: UUID) -> Webhook:

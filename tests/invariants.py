@@ -18,18 +18,37 @@ from executions.models import Blob, BlobUse, Event, GraphExecution, NodeExecutio
 from graphs import pins
 from graphs.blocks.registry import BLOCKS
 from graphs.services import load_definition
+from integrations.models import Delivery
 
 _ENDS = {EventKind.RUN_COMPLETED, EventKind.RUN_FAILED, EventKind.RUN_TERMINATED}
 _NODE_ENDS = {EventKind.NODE_COMPLETED, EventKind.NODE_FAILED, EventKind.NODE_TERMINATED}
 
 
 def violations(run_ids: Iterable[UUID] | None = None) -> list[str]:
-    """Every broken promise, as a sentence that names the run; of the given runs and their descendants, or of all."""
+    """Every broken promise, as a sentence that names the run; of the given runs and their descendants, or of all.
+
+    Of all it is also the inbox of webhooks that is looked at.
+    """
     runs = GraphExecution.objects.all()
     if run_ids is not None:
         ids = list(run_ids)
         runs = runs.filter(Q(pk__in=ids) | Q(root_id__in=ids))
-    return [f"{run.pk}: {problem}" for run in runs for problem in _problems(run)]
+    inbox = _inbox() if run_ids is None else ()
+    return [f"{run.pk}: {problem}" for run in runs for problem in _problems(run)] + list(inbox)
+
+
+def _inbox() -> Iterator[str]:
+    """I13 and I16: each delivery was taken up, and led to a run of its own for each preset that it started."""
+    started: Counter[str] = Counter()
+    for delivery in Delivery.objects.defer("payload"):
+        if delivery.taken_up_at is None:
+            yield f"delivery {delivery.pk}: nobody has taken it up"
+        started.update(outcome["run_id"] for outcome in delivery.outcomes if outcome["run_id"])
+    if shared := [run_id for run_id, count in started.items() if count > 1]:
+        yield f"runs that several deliveries started: {shared}"
+    events = GraphExecution.objects.filter(trigger_key__startswith="webhook:").count()
+    if len(started) > events:
+        yield f"deliveries started {len(started)} runs, and there are {events}"
 
 
 def _problems(run: GraphExecution) -> Iterator[str]:

@@ -12,6 +12,7 @@ from executions.api import (
     views_reviews,
     views_schedules,
     views_sharing,
+    views_webhooks,
 )
 
 urlpatterns = [
@@ -40,6 +41,7 @@ urlpatterns = [
     path("schedules/<uuid:schedule_id>/next-runs", views_schedules.NextRunsView.as_view()),
     path("schedules/<uuid:schedule_id>/fires", views_schedules.FiresView.as_view()),
     path("library/presets/<uuid:preset_id>/execute", views_presets.ExecutePresetView.as_view()),
+    path("integrations/<str:provider>/webhooks/<uuid:webhook_id>/ingress", views_webhooks.IngressView.as_view()),
     path("review/pending", views_reviews.PendingReviewsView.as_view()),
     path("review/execution/<uuid:graph_exec_id>", views_reviews.ExecutionReviewsView.as_view()),
     path("review/action", views_reviews.ReviewActionView.as_view()),

@@ -75,6 +75,7 @@ def _services() -> Iterator[Finding]:
         if migrations.ok and migrations.message == _MIGRATED:
             yield _guarded("runs", _runs, "See what `postgres` above says.")
             yield _guarded("schedules", _schedules, "See what `postgres` above says.")
+            yield _guarded("webhooks", _webhooks, "See what `postgres` above says.")
     yield _guarded("files", _files, "Make it writable for this user, or correct TASKLOOM_FILES_URL.")
     yield _guarded("scanner", _scanner, "Start clamd, or correct TASKLOOM_CLAMD_URL.")
     yield _guarded("redis", _redis, "Start it, or correct REDIS_URL.")
@@ -195,6 +196,22 @@ def _schedules() -> Finding:
     told = "none is due" if found is None else f"due for {found[1]:.0f} s: {found[0]}"
     cure = "Start beat, and a worker with the queue `default`."
     return Finding("schedules", found is None or found[1] <= _OVERDUE_SECONDS, told, cure)
+
+
+def _webhooks() -> Finding:
+    """How long the delivery that waits the longest has been in the inbox."""
+    from django.db import connection
+
+    from executions.overdue import unread
+
+    try:
+        found = unread()
+    finally:
+        connection.close()
+        connection.close_pool()  # type: ignore[attr-defined]  # the Postgres backend has it
+    told = "nothing waits" if found is None else f"waiting for {found[1]:.0f} s: delivery {found[0]}"
+    cure = "Start beat, and a worker with the queue `default`."
+    return Finding("webhooks", found is None or found[1] <= _OVERDUE_SECONDS, told, cure)
 
 
 def _files() -> Finding:

@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from credits.models import LedgerAudit
-from executions.overdue import RULES, overdue, unfired
+from executions.overdue import RULES, overdue, unfired, unread
 
 
 class FromRows(Collector):
@@ -26,9 +26,10 @@ class FromRows(Collector):
         """Read the rows."""
         seconds = dict.fromkeys(RULES, 0.0) | {late.rule: late.seconds for late in overdue()}
         seconds["schedules"] = next(iter((unfired() or ())[1:]), 0.0)
+        seconds["deliveries"] = next(iter((unread() or ())[1:]), 0.0)
         lateness = GaugeMetricFamily(
             "taskloom_overdue_seconds",
-            "Since when the oldest run or schedule that this rule looks after should have been handled.",
+            "Since when the oldest run, schedule or delivery that this rule looks after should have been handled.",
             labels=["rule"],
         )
         for rule, late in seconds.items():

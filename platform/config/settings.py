@@ -206,6 +206,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
         # While no worker takes them they must not pile up: one that comes later does all that earlier ones would have.
         "options": {"expire_seconds": 60},
     },
+    "take up deliveries": {
+        "task": "executions.take_up_deliveries",
+        "schedule": 5.0,
+        "options": {"expire_seconds": 60},
+    },
     "send mails of notices": {
         "task": "notifications.send_mails",
         "schedule": 15.0,
@@ -234,6 +239,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     "forget fires": {
         "task": "executions.forget_fires",
         "schedule": crontab(hour="3", minute="37"),
+        "options": {"expire_seconds": 3600},
+    },
+    "forget deliveries": {
+        "task": "integrations.forget_deliveries",
+        "schedule": crontab(hour="3", minute="57"),
         "options": {"expire_seconds": 3600},
     },
     "forget events": {
@@ -296,6 +306,7 @@ RATES = env.rates(
         "batches": "60/m",
         "uploads": "120/m",
         "payments": "30/m",
+        "webhooks": "1200/m",
         "sign_in": "30/m",
         "sign_in_account": "20/15m",
         "mails": "10/m",

@@ -19,6 +19,7 @@ urlpatterns = [
     path("api/", include("accounts.api.urls")),
     path("api/", include("credits.api.urls")),
     path("api/", include("notifications.api.urls")),
+    path("api/", include("integrations.api.urls")),
     path("api/", include("graphs.api.urls")),
     path("api/", include("executions.api.urls")),
     path("api/library/", include("library.api.urls")),

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar
+from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -83,6 +84,16 @@ def check_sign_in(request: HttpRequest, email: str) -> None:
 def check_mail(request: Request, email: str) -> None:
     """Count a request that, unlike others of its view, has a mail sent; raises `TooManyRequests`."""
     check(request._request, "mails", [*_bucket("mails", _who(request)), *_bucket("mails_account", _pseudonym(email))])
+
+
+def check_webhook(request: Request, webhook_id: UUID) -> None:
+    """Count something that has to do with this webhook, whoever asks; raises `TooManyRequests`."""
+    check(request._request, "webhooks", _bucket("webhooks", str(webhook_id)))
+
+
+def check_stranger(request: Request) -> None:
+    """Count a request of a view without a throttle against its address; raises `TooManyRequests`."""
+    check(request._request, "anonymous", _bucket("anonymous", f"ip:{address_of(request._request)}"))
 
 
 def limit_headers(request: HttpRequest) -> dict[str, str]:

@@ -36,7 +36,7 @@ def scraped() -> dict[tuple[str, str], float]:
 
 
 def test_nothing_is_late_where_nothing_runs() -> None:
-    rules = ("queued", "lapsed", "due", "orphaned", "isolated", "schedules")
+    rules = ("queued", "lapsed", "due", "orphaned", "isolated", "schedules", "deliveries")
     assert scraped() == {("taskloom_overdue_seconds", rule): 0.0 for rule in rules}
 
 

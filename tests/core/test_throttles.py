@@ -346,7 +346,8 @@ def test_what_anybody_may_try_has_a_strict_limit_of_its_own():
     }
 
     # Their tokens and signatures cannot be guessed, and they send no mail.
-    assert open_to_anybody == {"api/auth/token/refresh", "api/auth/logout", "api/credits/stripe_webhook"}
+    events = "api/integrations/<str:provider>/webhooks/<uuid:webhook_id>/ingress"
+    assert open_to_anybody == {"api/auth/token/refresh", "api/auth/logout", "api/credits/stripe_webhook", events}
 
 
 def test_what_starts_runs_is_limited_as_such():

@@ -11,6 +11,7 @@ from accounts.models import Role, User
 from core.ids import uuid7
 from integrations import services
 from integrations.errors import NoPublicAddress, NoSuchWebhook, TooManyWebhooks, WebhookProviderUnknown
+from integrations.kinds import Event
 from integrations.models import Delivery, Webhook
 from integrations.reading import WebhookSerializer
 from tests import make
@@ -73,8 +74,8 @@ def test_a_user_has_at_most_so_many_webhooks(owner: User, monkeypatch: pytest.Mo
 
 def test_a_pruned_webhook_is_gone_with_its_inbox(owner: User) -> None:
     webhook, other = a_webhook(owner), a_webhook(owner)
-    services.receive(webhook, {}, b"{}")
-    services.receive(other, {}, b"{}")
+    for each in (webhook, other):
+        services.keep(each, Event("plain", None, b"{}"))
     assert services.prune_webhook(webhook.pk)
     assert services.prune_webhook(webhook.pk)
     assert list(Webhook.objects.all()) == [other]
@@ -109,7 +110,7 @@ def test_an_operator_sees_webhooks_and_their_inbox_but_no_secret(owner: User, cl
     webhook = a_webhook(owner)
     services.rotate_secret(owner.pk, webhook.pk)
     webhook.refresh_from_db()
-    delivery_id = services.receive(webhook, {"webhook-id": "msg_1"}, b'{"who": "<Ada>"}')
+    delivery_id = services.keep(webhook, Event("plain", "msg_1", b'{"who": "<Ada>"}'))
     Delivery.objects.update(
         taken_up_at=timezone.now(), outcomes=[{"preset_id": "p", "run_id": None, "reason": "broke"}]
     )

@@ -30,7 +30,9 @@ from executions.models import NodeExecution, Review
 from executions.schedules import ScheduleRequest
 from files.models import State, StoredFile
 from graphs.models import Node
+from integrations.kinds import Event
 from integrations.models import Webhook
+from integrations.services import keep
 from notifications.kinds import Kind
 from notifications.models import Notification
 from tests import make
@@ -39,11 +41,13 @@ from tests.drawing import block_id
 SPEC: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("openapi.yaml").read_text())
 CANARY = "canary-4711"
 # Path parameters that are no ids of anybody's things; a share token opens what its owner gave away, by purpose.
-NO_IDS = {"graph_version": "1", "version": "1", "share_token": str(uuid4())}
+NO_IDS = {"graph_version": "1", "version": "1", "share_token": str(uuid4()), "provider": "generic_webhook"}
 # Places of ids in bodies that are only written down, never looked up.
 NOT_LOOKED_UP = {"forked_from_id"}
 # A stream would have to be read to its end, and a mail needs an address of its own.
 QUERIES: Mapping[str, dict[str, str]] = {"get_execution_events": {"format": "json"}}
+# What is sent here is an address that its owner gives away, so that whoever has it finds it; it shows nothing.
+GIVEN_AWAY = {"receive_delivery"}
 # What these two do to the caller alone would end the sweep.
 LEFT_OUT = {"log_out", "change_password"}
 TABLES = [
@@ -129,6 +133,7 @@ def a_world(mark: str) -> World:
         paid_at=timezone.now(),
         payment_id=mark,
     )
+    keep(webhook, Event(mark, None, b"{}"))
     return World(
         owner,
         {
@@ -145,8 +150,8 @@ def a_world(mark: str) -> World:
             "search_id": str(search.pk),
             "transaction_key": bought.key,
             "preset_id": str(preset.pk),
-            "webhook_id": str(webhook.pk),
             "notification_id": str(notification.pk),
+            "webhook_id": str(webhook.pk),
             "user_id": str(owner.pk),
             "block_id": block_id("Calculator"),
         },
@@ -351,7 +356,7 @@ def test_nobody_reaches_what_is_somebody_elses(worlds: tuple[World, World], caps
         for places in positions if operation.places else [[]]:
             foreign = sweep.send(inside, operation, {**mine.ids, **{p: theirs.ids[p] for p in places}}, str(places))
             nothing = sweep.send(inside, operation, {**mine.ids, **{p: absent[p] for p in places}}, "absent")
-            if foreign != nothing:
+            if foreign != nothing and operation.id not in GIVEN_AWAY:
                 told.append((operation.id, places, foreign, nothing))
     with capsys.disabled():
         sys.stdout.write(

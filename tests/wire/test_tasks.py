@@ -6,6 +6,7 @@ from credits import queue as payments
 from credits.queue import FOLD_TRANSFERS
 from executions import queue
 from files.queue import SWEEP
+from integrations.queue import FORGET_DELIVERIES
 from notifications.queue import SEND_MAILS
 
 
@@ -31,6 +32,8 @@ def test_every_task_that_is_sent_is_answered() -> None:
     assert queue.FORGET_FIRES == "executions.forget_fires"
     assert queue.TIDY_CREDITS == "executions.tidy_credits"
     assert queue.AUDIT_LEDGER == "executions.audit_ledger"
+    assert queue.TAKE_UP_DELIVERIES == "executions.take_up_deliveries"
+    assert FORGET_DELIVERIES == "integrations.forget_deliveries"
     assert {queue.TIDY_CREDITS, queue.AUDIT_LEDGER} <= set(app.tasks)
 
 
@@ -41,6 +44,8 @@ def test_every_task_of_beat_is_answered() -> None:
         queue.FIRE_SCHEDULES,
         queue.FORGET_BLOBS,
         queue.FORGET_FIRES,
+        queue.TAKE_UP_DELIVERIES,
+        FORGET_DELIVERIES,
         payments.FORGET_EVENTS,
         SWEEP,
         FOLD_TRANSFERS,
