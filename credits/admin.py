@@ -1,10 +1,12 @@
 """The books in the admin site: to look at; and changes of balances that wait for a second administrator."""
 
-from typing import Any, cast
+from collections.abc import Callable
+from functools import cache
+from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 
 from accounts.models import User
@@ -12,16 +14,47 @@ from core.admin import ReadOnly
 from core.errors import DomainError
 from credits.adjustments import decide
 from credits.errors import shown
-from credits.models import Account, Adjustment, Hold, LedgerAudit, PriceEntry, PriceList, Transfer
-from credits.price_lists import publish
+from credits.models import Account, Adjustment, Hold, LedgerAudit, PriceList, Transfer
+
+Column = Callable[[Any], str]
+
+
+@cache
+def in_credits(field: str) -> Column:
+    """What shows micro-credits in credits."""
+
+    @admin.display(description=f"{field} (credits)", ordering=field)
+    def column(row: Any) -> str:
+        amount = getattr(row, field)
+        return "-" if amount is None else shown(amount)
+
+    return column
+
+
+@admin.display(description="user", ordering="user_id")
+def whose(row: Any) -> str:
+    """The email of whose row it is; their id when they are gone."""
+    return str(row.email_of_user or row.user_id or "-")
 
 
 class Books(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
-    """Rows that only services write."""
+    """Rows that only services write; `amounts` names those of their fields that are in micro-credits."""
 
+    amounts: ClassVar[tuple[str, ...]] = ()
     show_full_result_count = False
     list_per_page = 50
     search_help_text = "The id of a user, or part of an email address"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """All rows, each with the email of whose it is."""
+        email = User.objects.filter(pk=OuterRef("user_id")).values("email")
+        rows: QuerySet[Any] = super().get_queryset(request)
+        named: QuerySet[Any] = rows.annotate(email_of_user=Subquery(email))
+        return named
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """All fields, amounts in credits."""
+        return [in_credits(str(name)) if name in self.amounts else name for name in super().get_fields(request, obj)]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -38,45 +71,35 @@ class Books(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generi
 class AccountAdmin(Books):
     """What users can spend."""
 
-    list_display = ("user_id", "credits", "floor", "refilled_on")
+    amounts = ("balance", "floor")
+    list_display = (whose, in_credits("balance"), in_credits("floor"), "refilled_on")
     search_fields = ("user_id",)
     ordering = ("-balance", "pk")
-
-    @admin.display(description="credits", ordering="balance")
-    def credits(self, account: Account) -> str:
-        """The balance in credits."""
-        return shown(account.balance)
 
 
 @admin.register(Transfer)
 class TransferAdmin(Books):
     """Every move of credits."""
 
-    list_display = ("at", "user_id", "kind", "debit", "credit", "credits", "reason", "key")
+    amounts = ("amount",)
+    list_display = ("at", whose, "kind", "debit", "credit", in_credits("amount"), "reason", "key")
     list_filter = ("kind", "debit", "credit", "at")
     search_fields = ("user_id",)
     ordering = ("-id",)
-
-    @admin.display(description="credits", ordering="amount")
-    def credits(self, transfer: Transfer) -> str:
-        """The amount in credits."""
-        return shown(transfer.amount)
 
 
 @admin.register(Adjustment)
 class AdjustmentAdmin(Books):
     """Changes of balances that need two administrators."""
 
-    list_display = ("asked_at", "user_id", "credits", "reason", "asked_by", "approved", "decided_by", "decided_at")
+    amounts = ("amount",)
+    list_display = (
+        "asked_at", whose, in_credits("amount"), "reason", "asked_by", "approved", "decided_by", "decided_at",
+    )  # fmt: skip
     list_filter = ("approved", "asked_at")
     search_fields = ("user_id",)
     ordering = ("-asked_at", "pk")
     actions = ("approve", "refuse")
-
-    @admin.display(description="credits", ordering="amount")
-    def credits(self, wish: Adjustment) -> str:
-        """The change in credits."""
-        return shown(wish.amount)
 
     @admin.action(description="Approve the selected adjustments", permissions=["decide"])
     def approve(self, request: HttpRequest, queryset: QuerySet[Adjustment]) -> None:
@@ -107,51 +130,18 @@ class AdjustmentAdmin(Books):
 class HoldAdmin(Books):
     """What runs have set aside."""
 
-    list_display = ("placed_at", "user_id", "run_id", "credits", "used", "cap", "expires_at", "released_at")
+    amounts = ("amount", "pool", "spent", "taken", "cap")
+    list_display = (
+        "placed_at", whose, "run_id", "held", in_credits("spent"), in_credits("cap"), "expires_at", "released_at",
+    )  # fmt: skip
     list_filter = (("released_at", admin.EmptyFieldListFilter), "placed_at")
     search_fields = ("user_id",)
     ordering = ("-placed_at", "pk")
 
-    @admin.display(description="credits")
-    def credits(self, hold: Hold) -> str:
-        """What is held, in credits."""
+    @admin.display(description="held (credits)")
+    def held(self, hold: Hold) -> str:
+        """What the run, and its family, may still use."""
         return shown(hold.amount + hold.pool)
-
-    @admin.display(description="used")
-    def used(self, hold: Hold) -> str:
-        """What was used, in credits."""
-        return shown(hold.spent)
-
-
-@admin.register(PriceEntry)
-class PriceEntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
-    """What blocks cost; each change makes a new version of the price list, for runs that start from then on."""
-
-    list_display = ("block", "position", "credits", "per", "match")
-    list_filter = ("per",)
-    search_fields = ("block",)
-    ordering = ("block", "position")
-
-    @admin.display(description="credits", ordering="amount")
-    def credits(self, entry: PriceEntry) -> str:
-        """The price in credits."""
-        return shown(entry.amount)
-
-    def save_model(self, request: HttpRequest, obj: PriceEntry, form: Any, change: bool) -> None:
-        """Save the price and publish the list."""
-        super().save_model(request, obj, form, change)
-        publish(_name(request), f"{'changed' if change else 'added'}: {obj}")
-
-    def delete_model(self, request: HttpRequest, obj: PriceEntry) -> None:
-        """Delete the price and publish the list."""
-        super().delete_model(request, obj)
-        publish(_name(request), f"deleted: {obj}")
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[PriceEntry]) -> None:
-        """Delete the prices and publish the list."""
-        gone = ", ".join(map(str, queryset))
-        super().delete_queryset(request, queryset)
-        publish(_name(request), f"deleted: {gone}")
 
 
 @admin.register(PriceList)
@@ -169,7 +159,3 @@ class LedgerAuditAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  #
 
     list_display = ("at", "mismatches", "accounts", "transfers", "billable_nodes", "payments", "since")
     ordering = ("-id",)
-
-
-def _name(request: HttpRequest) -> str:
-    return cast(User, request.user).email

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from accounts.models import User
 from core.admin import ReadOnly
 from core.errors import DomainError
-from credits.admin import Books
+from credits.admin import Books, whose
 from credits.models import Customer, RefundRequest, Reversal, StripeEvent, TopUp
 from credits.payments import refunds
 
@@ -26,7 +26,7 @@ class StripesWords(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not
 class TopUpAdmin(Books):
     """What was bought."""
 
-    list_display = ("created_at", "user_id", "kind", "status", "amount", "paid", "failure")
+    list_display = ("created_at", whose, "kind", "status", "amount", "paid", "failure")
     list_filter = ("status", "kind", "created_at")
     ordering = ("-pk",)
     search_fields = ("user_id",)
@@ -36,7 +36,7 @@ class TopUpAdmin(Books):
 class RefundRequestAdmin(Books):
     """What was asked back: approve and reject it here."""
 
-    list_display = ("created_at", "user_id", "top_up", "amount", "status", "reason", "result", "decided_by_id")
+    list_display = ("created_at", whose, "top_up", "amount", "status", "reason", "result", "decided_by_id")
     list_filter = ("status", "created_at")
     ordering = ("-pk",)
     list_select_related = ("top_up",)

@@ -7,9 +7,8 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 
 from accounts.models import User
-from credits.admin import Books
+from credits.admin import Books, in_credits, whose
 from credits.chart import HEIGHT, WIDTH, chart_of
-from credits.errors import shown
 from credits.models import DayTotal, LowBalance
 from credits.usage import Period, used_by_day
 
@@ -18,15 +17,11 @@ from credits.usage import Period, used_by_day
 class DayTotalAdmin(Books):
     """Sums of transfers, and a chart of the last 30 days: of everybody, or of the one user who was searched for."""
 
-    list_display = ("day", "user_id", "kind", "credits", "count", "graph_id", "block_id", "model", "api_key_id")
+    amounts = ("change",)
+    list_display = ("day", whose, "kind", in_credits("change"), "count", "graph_id", "block_id", "model", "api_key_id")
     list_filter = ("kind", "day")
     search_fields = ("user_id",)
     ordering = ("-day", "change", "pk")
-
-    @admin.display(description="credits", ordering="change")
-    def credits(self, total: DayTotal) -> str:
-        """The change in credits."""
-        return shown(total.change)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list below the chart."""
@@ -59,6 +54,8 @@ class LowBalanceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generi
 
 def _searched(text: str) -> User | None:
     """The one user whom a search means, if it means one."""
+    if "\0" in text:
+        return None
     try:
         return User.objects.filter(pk=UUID(text)).first()
     except ValueError:

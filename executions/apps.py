@@ -15,6 +15,7 @@ class ExecutionsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the pages of the admin site that have a module of their own, and give lower floors what they ask."""
+        import_module("executions.admin_prices")
         import_module("executions.admin_reviews")
         import_module("executions.admin_schedules")
         # The apps have no models before they are ready.

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 
 from accounts.models import User
 from core.ids import uuid7
+from credits.errors import shown
 from credits.kinds import MOST, MOST_CREDITS, Kind, Party
 
 
@@ -51,7 +52,7 @@ class Account(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.user_id}: {self.balance}"
+        return f"{self.user_id}: {shown(self.balance)} credits"
 
 
 class TransferQuerySet(models.QuerySet["Transfer"]):
@@ -103,7 +104,7 @@ class Transfer(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.key}: {self.amount} from {self.debit} to {self.credit}"
+        return f"{self.key}: {shown(self.amount)} credits from {self.debit} to {self.credit}"
 
     @property
     def change(self) -> int:
@@ -139,7 +140,7 @@ class DayTotal(models.Model):
         indexes = [models.Index(fields=["day"], name="totals_of_a_day")]
 
     def __str__(self) -> str:
-        return f"{self.day} {self.kind}: {self.change}"
+        return f"{self.day} {self.kind}: {shown(self.change)} credits"
 
 
 class FoldQuerySet(models.QuerySet["Fold"]):
@@ -255,4 +256,4 @@ class Adjustment(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.amount} for {self.user_id}"
+        return f"{shown(self.amount)} credits for {self.user_id}"

@@ -6,6 +6,7 @@ from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Now
 from django.db.models.lookups import Exact
 
+from credits.errors import shown
 from credits.kinds import MOST, PER
 
 
@@ -47,7 +48,7 @@ class Hold(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.run_id}: {self.amount}"
+        return f"{self.run_id}: {shown(self.amount)} credits"
 
 
 class PriceEntry(models.Model):
@@ -78,7 +79,7 @@ class PriceEntry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.amount} per {self.per} of {self.block}"
+        return f"{shown(self.amount)} credits per {self.per} of {self.block}"
 
     def clean(self) -> None:
         """Nothing in `match` is an empty filter; raises `ValidationError` for what is no filter."""

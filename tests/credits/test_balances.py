@@ -182,7 +182,13 @@ def test_a_large_change_needs_another_administrator(
     assert balance_of(user.pk) == 10_001 * CREDIT
     listed = client.get("/admin/credits/transfer/", {"q": user.email}).content.decode()
     assert f"adjust:{wish.pk}" in listed
-    assert client.get("/admin/credits/account/", {"q": str(user.pk)}).status_code == 200
+    assert f'<td class="field-whose">{user.email}</td>' in listed
+    assert '<td class="field-column">10,001</td>' in listed
+    account = client.get("/admin/credits/account/", {"q": str(user.pk)}).content.decode()
+    assert f">{user.email}</a>" in account
+    shown = client.get(f"/admin/credits/account/{user.pk}/change/").content.decode()
+    assert '<div class="readonly">10,001</div>' in shown
+    assert str(10_001 * CREDIT) not in shown
 
 
 @pytest.mark.usefixtures("paid")

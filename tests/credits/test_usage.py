@@ -91,5 +91,6 @@ def test_the_admin_site_draws_what_was_used(client: Any, admin: User, user: User
     alone = client.get("/admin/credits/daytotal/", {"q": user.email}).content.decode()
     assert f"by {user.email}: 3\n" in alone
     assert f"<title>{now - timedelta(days=2):%Y-%m-%d}: 0 credits</title>" in alone
+    assert client.get("/admin/credits/daytotal/", {"q": "\0"}).status_code == 200
     assert "<script" not in drawn.partition("<figure>")[2].partition("</figure>")[0]
     assert " style=" not in drawn.partition("<figure>")[2].partition("</figure>")[0]

@@ -122,34 +122,53 @@ def test_an_operator_changes_prices_and_each_version_stays_on_record(
 ) -> None:
     operator = make.a_user(role=Role.ADMIN)
     client.force_login(operator)
-    entry = {"block": block_id("ProbeRead"), "position": 0, "amount": 2 * CREDIT, "per": "run", "match": "{}"}
+    entry = {"block": block_id("ProbeRead"), "position": 0, "credits": "2", "per": "run", "match": "{}"}
     assert client.post("/admin/credits/priceentry/add/", entry).status_code == 302
     top_up(owner, 10)
     run(chain(owner, "ProbeRead"))
     page = f"/admin/credits/priceentry/{PriceEntry.objects.get().pk}/"
-    assert client.post(f"{page}change/", {**entry, "amount": 3 * CREDIT}).status_code == 302
+    assert client.post(f"{page}change/", {**entry, "credits": "3.5"}).status_code == 302
     run(chain(owner, "ProbeRead"))
     assert client.post(f"{page}delete/", {"post": "yes"}).status_code == 302
     run(chain(owner, "ProbeRead"))
 
-    assert charges() == [("ProbeRead", 2.0), ("ProbeRead", 3.0)]
+    assert charges() == [("ProbeRead", 2.0), ("ProbeRead", 3.5)]
     history = list(PriceList.objects.order_by("id").values_list("made_by", "prices"))
     document = {"per": "run", "match": {}}
     assert history == [
         (operator.email, {block_id("ProbeRead"): [{**document, "amount": 2 * CREDIT}]}),
-        (operator.email, {block_id("ProbeRead"): [{**document, "amount": 3 * CREDIT}]}),
+        (operator.email, {block_id("ProbeRead"): [{**document, "amount": 3_500_000}]}),
         (operator.email, {}),
     ]
     listed = client.get("/admin/credits/pricelist/").content.decode()
-    assert "changed: 3000000 per run" in listed
+    assert "changed: 3.5 credits per run" in listed
     assert client.get("/admin/credits/hold/", {"q": owner.email}).status_code == 200
+
+
+def test_an_operator_prices_only_what_there_is_and_in_credits(client: Any) -> None:
+    client.force_login(make.a_user(role=Role.ADMIN))
+    page = "/admin/credits/priceentry/"
+    entry = {"block": block_id("ProbeRead"), "position": 0, "credits": "0.25", "per": "token", "match": ""}
+    assert "Select a valid choice" in client.post(f"{page}add/", {**entry, "block": "ProbeRead"}).content.decode()
+    for wrong in ("-1", "2147483648", "0.0000001", "many", ""):
+        assert "errorlist" in client.post(f"{page}add/", {**entry, "credits": wrong}).content.decode()
+    assert (PriceEntry.objects.count(), PriceList.objects.count()) == (0, 0)
+
+    assert client.post(f"{page}add/", entry).status_code == 302
+    assert PriceEntry.objects.get().amount == 250_000
+    assert "ProbeRead" in client.get(page).content.decode()
+    PriceEntry.objects.update(block="provider:gone")
+    assert "provider:gone (not installed)" in client.get(page).content.decode()
+    shown = client.get(f"{page}{PriceEntry.objects.get().pk}/change/").content.decode()
+    assert "provider:gone (not installed)" in shown
+    assert 'value="0.25"' in shown
 
 
 def test_an_operator_gives_a_filter_as_an_object_or_leaves_it_empty(
     client: Any, owner: User, client_of: Callable[..., Any]
 ) -> None:
     client.force_login(make.a_user(role=Role.ADMIN))
-    entry = {"block": block_id("ProbeRead"), "position": 0, "amount": 2 * CREDIT, "per": "run"}
+    entry = {"block": block_id("ProbeRead"), "position": 0, "credits": 2, "per": "run"}
     page = "/admin/credits/priceentry/add/"
     for wrong in ('["x"]', "[]", '"x"', "3", "false"):
         assert "Give a JSON object" in client.post(page, {**entry, "match": wrong}).content.decode()
