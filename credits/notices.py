@@ -37,6 +37,18 @@ def tell_refused_schedule(user_id: UUID, graph_id: UUID, schedule_id: UUID) -> N
 
     Once for the graph until the next top-up or grant, together with what is told of its runs that wait.
     """
+    _tell_of_nothing_left(user_id, graph_id, {"schedule_id": str(schedule_id)})
+
+
+def tell_refused_preset(user_id: UUID, graph_id: UUID, preset_id: UUID) -> None:
+    """Tell a user that an event could not run a preset for want of credits, part of the transaction that notes it.
+
+    As often as `tell_refused_schedule`.
+    """
+    _tell_of_nothing_left(user_id, graph_id, {"preset_id": str(preset_id)})
+
+
+def _tell_of_nothing_left(user_id: UUID, graph_id: UUID, data: dict[str, str]) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT credits_episode(%s)", [user_id])
         [episode] = cursor.fetchone()
@@ -44,5 +56,5 @@ def tell_refused_schedule(user_id: UUID, graph_id: UUID, schedule_id: UUID) -> N
         user_id,
         Kind.ZERO_BALANCE,
         key=f"zero_balance:{user_id}:{graph_id}:{episode}",
-        data={"graph_id": str(graph_id), "schedule_id": str(schedule_id)},
+        data={"graph_id": str(graph_id), **data},
     )

@@ -14,6 +14,8 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from core.errors import DomainError
+from credits.errors import InsufficientCredits
+from credits.notices import tell_refused_preset
 from executions.failpoints import failpoint
 from executions.presets import start_preset
 from graphs.errors import GraphNotFound
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 # Whoever keeps a delivery takes it up at once: what was not taken up within this was left.
 LEFT_AFTER = timedelta(seconds=10)
 _MOST_SECONDS = 3.0
+_BATCH = 1_000
 _SWITCHED_OFF = "The account is switched off."
 _FAULT = "Something went wrong here; it has been logged."
 
@@ -42,7 +45,9 @@ def receive(webhook: Webhook, event: Event) -> None:
     failpoint("webhook.after_inbox")
     try:
         take_up(delivery_id)
-    # Its sender is told that it is kept, and must not send it again.
+    except (OperationalError, InterfaceError) as error:
+        log.warning("Delivery %s is left for now: %s", delivery_id, error)
+    # Its sender is told that it is kept, and need not send it again.
     except Exception:
         log.exception("Delivery %s is left for now", delivery_id)
 
@@ -64,7 +69,8 @@ def take_up_left() -> int:
     """Take up what others kept and then could not; returns how many. It ends after a few seconds at the latest."""
     count = 0
     deadline = time.monotonic() + _MOST_SECONDS
-    for delivery_id in Delivery.objects.left(timezone.now() - LEFT_AFTER).values_list("pk", flat=True).iterator():
+    left = Delivery.objects.left(timezone.now() - LEFT_AFTER)
+    for delivery_id in left.values_list("pk", flat=True)[:_BATCH]:
         if time.monotonic() > deadline:
             break
         count += take_up(delivery_id)
@@ -91,6 +97,8 @@ def _start(delivery: Delivery, preset: Preset) -> Outcome:
         Preset.objects.filter(pk=preset.pk).update(is_active=False)
         return Outcome(preset.pk, reason=error.message)
     except DomainError as error:
+        if isinstance(error, InsufficientCredits):
+            tell_refused_preset(preset.user_id, preset.graph_id, preset.pk)
         log.warning("Delivery %s does not start preset %s: %s", delivery.pk, preset.pk, error)
         return Outcome(preset.pk, reason=error.message)
     except (OperationalError, InterfaceError):

@@ -42,6 +42,12 @@ def _zero_balance(data: Mapping[str, Any]) -> Words:
             f"Schedule {data['schedule_id']} of graph {data['graph_id']} could not start its run and has paused. "
             "Resume it when you have credits.",
         )
+    if "preset_id" in data:
+        return Words(
+            "An event could not run a graph for want of credits",
+            f"Preset {data['preset_id']} of graph {data['graph_id']} could not start its run, and does not start any "
+            "until you have credits.",
+        )
     return Words(
         "A run waits for credits",
         f"Run {data['run_id']} of graph {data['graph_id']} needs {_credits(data['needed'])} credits to go on. "

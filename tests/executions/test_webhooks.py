@@ -29,6 +29,7 @@ from integrations import old_deliveries
 from integrations.models import Delivery, Webhook
 from integrations.services import create_webhook, require_signatures, rotate_secret
 from library.models import Preset
+from notifications.models import Notification
 from tests import make
 from tests.core.test_asgi import LEAVES
 from tests.core.test_asgi import Client as AsgiClient
@@ -319,12 +320,16 @@ def test_one_preset_that_cannot_start_does_not_hold_up_the_others(user: User) ->
     assert [preset.is_active for preset in hook.presets] == [True, True, True, True, False]
 
 
-def test_who_has_no_credits_left_gets_no_runs(user: User, settings: LazySettings) -> None:
+def test_who_has_no_credits_left_gets_no_runs_and_is_told_once(user: User, settings: LazySettings) -> None:
     settings.CREDITS = "paid"
     hook = a_hook(user)
     assert hook.post({}).status_code == 200
-    assert hook.reasons == [[services.NO_CREDITS]]
+    assert hook.post({}).status_code == 200
+    assert hook.reasons == [[services.NO_CREDITS]] * 2
     assert hook.runs == []
+    [notice] = Notification.objects.filter(user=user)
+    preset = hook.presets[0]
+    assert notice.data == {"graph_id": str(preset.graph_id), "preset_id": str(preset.pk)}
 
 
 def test_the_events_of_somebody_who_is_switched_off_are_kept_and_start_nothing(user: User) -> None:

@@ -235,6 +235,8 @@ def test_while_the_mail_server_is_away_mails_are_tried_again(
          "It has kept what it did, and goes on by itself when you have them."),
         (Kind.ZERO_BALANCE, {"schedule_id": "s", "graph_id": "g"}, "A schedule paused for want of credits",
          "Schedule s of graph g could not start its run and has paused. Resume it when you have credits."),
+        (Kind.ZERO_BALANCE, {"preset_id": "p", "graph_id": "g"}, "An event could not run a graph for want of credits",
+         "Preset p of graph g could not start its run, and does not start any until you have credits."),
         (Kind.REFUND_PROCESSED, REFUND, "Your refund was sent",
          "12.50 USD of topup:pi_1 went back to where they came from."),
         (Kind.REFUND_PROCESSED, {**REFUND, "is_refunded": False, "result": "Used up"}, "Your refund was not granted",
