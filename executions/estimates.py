@@ -6,30 +6,35 @@ as those are few, the drawing alone, in which each node is taken to run once.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+
 from credits import price_lists
 from credits.kinds import CREDIT
-from credits.price_lists import Entry
 from executions import funding, prices
 from executions.kinds import Status
 from executions.models import GraphExecution
 from executions.prices import ACTIVATIONS_PER_FEE, FEE, Prices
 from executions.reading import rows_of
 from executions.services import MAX_DEPTH, NODE_BUDGET
+from executions.worst_case import Budget, Most, Unknown, WorstCase, most_in_all
 from graphs.blocks.base import Kind as BlockKind
 from graphs.blocks.registry import BLOCKS
 from graphs.definition import GraphDefinition, NodeDefinition
 from graphs.errors import GraphNotFound
+from graphs.pins import base_name
 from graphs.services import load_definition
 
 # History counts from so many runs on, and looks at so many.
 FEWEST_RUNS = 5
 MOST_RUNS = 50
+# The pins that say which graph is called, and what its nodes are given.
+_CHOICES = {"graph_id", "graph_version", "nodes_input_masks"}
 
 GraphKey = tuple[UUID, int]
 
@@ -48,15 +53,6 @@ class Source(StrEnum):
     FREE = "free"
     LIMITS = "limits"
     HISTORY = "history"
-
-
-class Unknown(StrEnum):
-    """Why nobody can say what something costs at most."""
-
-    LOOP = "loop"
-    VALUES = "values"
-    MEASURED = "measured"
-    CALLS = "calls"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +94,7 @@ def estimate_run(
     graph: GraphDefinition,
     *,
     node_budget: int = NODE_BUDGET,
+    output_budget: int | None = None,
     max_credits: int | None = None,
     calls: "_Calls | None" = None,
 ) -> RunEstimate:
@@ -111,11 +108,13 @@ def estimate_run(
     version = price_lists.newest()
     known = prices.of(version)
     used = _History.of(graph, version)
-    drawn = _Drawing(graph, known, calls or _Calls(graph.owner_id))
+    budget = Budget(node_budget, settings.OUTPUTS_PER_RUN if output_budget is None else output_budget)
+    drawn = _Drawing(graph, known, budget, calls or _Calls(graph.owner_id))
     nodes = [drawn.node(node) for node in graph.nodes]
     if used.is_enough:
         nodes = [_with_history(each, used) for each in nodes]
-    worst, unknown = drawn.worst(nodes, node_budget)
+    worst = drawn.worst()
+    unknown = tuple(dict.fromkeys(reason for each in nodes for reason in each.estimate.unknown))
     if max_credits is not None and (worst is None or worst > max_credits * CREDIT):
         worst, unknown = max_credits * CREDIT, ()
     if used.is_enough:
@@ -125,9 +124,7 @@ def estimate_run(
         p50, p90 = (fee + sum(each.estimate.p50 for each in nodes), fee + sum(each.estimate.p90 for each in nodes))
         is_free = all(each.estimate.source is Source.FREE for each in nodes) and not fee
         source = Source.FREE if is_free else Source.LIMITS
-    if worst is not None:
-        p50, p90 = min(p50, worst), min(p90, worst)
-    return RunEstimate(True, version, Estimate(source, p50, p90, worst, unknown), nodes, used.runs)
+    return RunEstimate(True, version, _limited(source, p50, p90, worst, unknown), nodes, used.runs)
 
 
 class _Calls:
@@ -159,96 +156,53 @@ class _Calls:
 class _Drawing:
     """What the drawing alone tells."""
 
-    def __init__(self, graph: GraphDefinition, known: Prices, calls: _Calls) -> None:
+    def __init__(self, graph: GraphDefinition, known: Prices, budget: Budget, calls: _Calls) -> None:
         self._key = (graph.id, graph.version)
         self._calls = calls
-        self._nodes = {node.id: node for node in graph.nodes}
         self._known = known
+        self._budget = budget
+        self._worst_case = WorstCase(graph, budget)
+        self._most: list[Most] = []
         self._linked: dict[UUID, set[str]] = defaultdict(set)
-        self._before: dict[UUID, list[UUID]] = defaultdict(list)
         for link in graph.links:
             self._linked[link.sink_id].add(link.sink_name)
-            self._before[link.sink_id].append(link.source_id)
-        self._loops = self._find_loops()
-        self._calls_others = funding.calls_others(graph)
 
     def node(self, node: NodeDefinition) -> NodeEstimate:
         """A node, taken to run once. What is measured counts with one unit: that is the least that is known."""
         block = BLOCKS.get(node.block_id)
         if block.kind is BlockKind.AGENT:
-            return NodeEstimate(node, self._called(node), None, 0)
+            called = self._called(node)
+            most = self._worst_case.of_call(node, called.worst)
+            return NodeEstimate(node, self._estimate(called.source, called.p50, called.p90, most), None, 0)
         entries = self._known.of(block)
+        most = self._worst_case.of_block(node, entries)
         entry = prices.likely(entries, node.input_default, self._linked[node.id])
-        unknown = self._unknown(node, entries)
+        source = Source.LIMITS if any(each.amount for each in entries) else Source.FREE
         if entry is None or not entry.amount:
-            is_free = not any(each.amount for each in entries)
-            free = Estimate(Source.FREE, 0, 0, 0) if is_free else Estimate(Source.LIMITS, 0, 0, None, unknown)
-            return NodeEstimate(node, free, None, 0)
-        # Of several prices that may count, the dearest is the worst.
-        dearest = max(each.amount for each in entries)
-        worst = None if unknown else dearest
-        return NodeEstimate(
-            node, Estimate(Source.LIMITS, entry.amount, entry.amount, worst, unknown), entry.per, entry.amount
-        )
+            return NodeEstimate(node, self._estimate(source, 0, 0, most), None, 0)
+        estimate = self._estimate(source, entry.amount, entry.amount, most)
+        return NodeEstimate(node, estimate, entry.per, entry.amount)
 
-    def worst(self, nodes: Iterable[NodeEstimate], node_budget: int) -> tuple[int | None, tuple[Unknown, ...]]:
-        """What a run costs at most: the sum of its nodes where each has a limit, else as much as its budget allows."""
-        limits = [each.estimate.worst for each in nodes]
-        has_limits = all(self._runs_once(node) for node in self._nodes.values()) and None not in limits
-        by_nodes = len(self._nodes) // ACTIVATIONS_PER_FEE * FEE + sum(limit or 0 for limit in limits)
-        if self._calls_others:
-            # A budget of activations is each run's own.
-            return (by_nodes, ()) if has_limits else (None, (Unknown.CALLS,))
-        priced = [entry for node in self._nodes.values() for entry in self._priced(node)]
-        if any(entry.per != "run" for entry in priced):
-            return None, (Unknown.MEASURED,)
-        dearest = max((entry.amount for entry in priced), default=0)
-        by_budget = node_budget * dearest + node_budget // ACTIVATIONS_PER_FEE * FEE
-        return min(by_budget, by_nodes) if has_limits else by_budget, ()
+    def worst(self) -> int | None:
+        """What the nodes that were looked at cost together at most, with the fee."""
+        return most_in_all(self._most, self._budget)
+
+    def _estimate(self, source: Source, p50: int, p90: int, most: Most) -> Estimate:
+        self._most.append(most)
+        return _limited(source, p50, p90, most.worst(self._budget), (most.unknown,) if most.unknown else ())
 
     def _called(self, node: NodeDefinition) -> Estimate:
         whole = self._calls.estimate(self._key, node.input_default)
-        unknown = tuple(dict.fromkeys((*whole.unknown, *self._unknown(node, ()))))
-        return Estimate(whole.source, whole.p50, whole.p90, None if unknown else whole.worst, unknown)
+        # Which graph it is, or what its own nodes call, may then be another one.
+        if node.input_default.get("nodes_input_masks") or _CHOICES & set(map(base_name, self._linked[node.id])):
+            return Estimate(whole.source, whole.p50, whole.p90, None, (Unknown.CALLS,))
+        return whole
 
-    def _priced(self, node: NodeDefinition) -> list[Entry]:
-        return [entry for entry in self._known.of(BLOCKS.get(node.block_id)) if entry.amount]
 
-    def _unknown(self, node: NodeDefinition, entries: Iterable[Entry]) -> tuple[Unknown, ...]:
-        reasons = []
-        if any(entry.per != "run" for entry in entries if entry.amount):
-            reasons.append(Unknown.MEASURED)
-        if node.id in self._loops:
-            reasons.append(Unknown.LOOP)
-        elif not self._runs_once(node):
-            reasons.append(Unknown.VALUES)
-        return tuple(reasons)
-
-    def _runs_once(self, node: NodeDefinition) -> bool:
-        """Whether a node gets each value once: constants, and inputs of the graph. Other blocks may give several."""
-        sources = self._before[node.id]
-        pins = self._linked[node.id]
-        return len(sources) == len(pins) and all(
-            BLOCKS.get(self._nodes[source].block_id).kind is BlockKind.INPUT and not self._before[source]
-            for source in sources
-        )
-
-    def _find_loops(self) -> set[UUID]:
-        """The nodes that are in a loop, or behind one: those that have always something before them."""
-        behind: dict[UUID, list[UUID]] = defaultdict(list)
-        waiting = {node_id: len(self._before[node_id]) for node_id in self._nodes}
-        for sink, sources in self._before.items():
-            for source in sources:
-                behind[source].append(sink)
-        ready = [node_id for node_id, count in waiting.items() if not count]
-        while ready:
-            node_id = ready.pop()
-            del waiting[node_id]
-            for sink in behind[node_id]:
-                waiting[sink] -= 1
-                if not waiting[sink]:
-                    ready.append(sink)
-        return set(waiting)
+def _limited(source: Source, p50: int, p90: int, worst: int | None, unknown: tuple[Unknown, ...]) -> Estimate:
+    """An estimate of which nothing is more than the worst."""
+    most = max(p50, p90) if worst is None else worst
+    return Estimate(source, min(p50, most), min(p90, most), worst, unknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +252,7 @@ def _with_history(each: NodeEstimate, used: _History) -> NodeEstimate:
     if each.estimate.source is Source.FREE or BLOCKS.get(each.node.block_id).kind is BlockKind.AGENT:
         return each
     p50, p90 = _quantiles(used.nodes[each.node.id])
-    told = Estimate(Source.HISTORY, p50, p90, each.estimate.worst, each.estimate.unknown)
+    told = _limited(Source.HISTORY, p50, p90, each.estimate.worst, each.estimate.unknown)
     return NodeEstimate(each.node, told, each.per, each.amount)
 
 

@@ -50,6 +50,11 @@ class NodePolicy(BaseModel):
     isolated: bool = Field(False, strict=True)
     on_unknown: OnUnknown = OnUnknown.FAIL
 
+    @property
+    def most_seconds(self) -> float | None:
+        """How long its block may run in all attempts of one activation together; None if nothing limits that."""
+        return None if self.timeout_seconds is None else self.timeout_seconds * self.retry.attempts
+
 
 def policy_of(metadata: Mapping[str, Any]) -> NodePolicy:
     """The policy that a node's metadata asks for; raises `ValueError` for one that cannot be obeyed."""

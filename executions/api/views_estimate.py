@@ -13,8 +13,9 @@ from core.api import error_responses
 from core.whole_numbers import WholeNumberField
 from credits.kinds import CREDIT, MOST_CREDITS
 from executions.api.requests import user_of
-from executions.estimates import Estimate, NodeEstimate, Source, Unknown, estimate_run
+from executions.estimates import Estimate, NodeEstimate, Source, estimate_run
 from executions.services import NODE_BUDGET
+from executions.worst_case import Unknown
 from graphs.blocks.registry import BLOCKS
 from graphs.models import GraphVersion
 from graphs.services import find_version_alone, load_definition
@@ -31,6 +32,7 @@ class EstimateRequestSerializer(serializers.Serializer[Any]):
         min_value=1, max_value=2_147_483_647, default=None, allow_null=True, help_text="Absent: the highest."
     )
     node_budget = serializers.IntegerField(min_value=1, max_value=10_000_000, default=NODE_BUDGET)
+    output_budget = serializers.IntegerField(min_value=1, max_value=100_000_000, default=None, allow_null=True)
     max_credits = WholeNumberField(min_value=1, max_value=MOST_CREDITS, default=None, allow_null=True)
 
 
@@ -50,9 +52,8 @@ class EstimateSerializer(serializers.Serializer[Any]):
     worst_microcredits = serializers.IntegerField(allow_null=True)
     unknown = serializers.ListField(
         child=serializers.ChoiceField(ESTIMATE_UNKNOWNS),
-        help_text="Why there is no worst: loop: it is in a loop, or behind one. values: it may get several values. "
-        "measured: its price is for what it turns out to use. calls: it calls graphs that have no worst case, or "
-        "cannot be looked up.",
+        help_text="Why there is no worst: measured: its price is for bytes, for tokens, or for seconds without a time "
+        "limit. calls: it calls graphs that have no worst case, or cannot be looked up.",
     )
 
 
@@ -95,7 +96,10 @@ class EstimateView(APIView):
         mine = GraphVersion.objects.filter(graph__owner=user_of(request))
         version = find_version_alone(mine, graph_id, asked["graph_version"]).version
         run = estimate_run(
-            load_definition(graph_id, version), node_budget=asked["node_budget"], max_credits=asked["max_credits"]
+            load_definition(graph_id, version),
+            node_budget=asked["node_budget"],
+            output_budget=asked["output_budget"],
+            max_credits=asked["max_credits"],
         )
         answer = {
             "graph_id": graph_id,

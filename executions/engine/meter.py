@@ -201,7 +201,9 @@ def _about(claim: Claim) -> dict[str, Any]:
 def _quantity(entry: Entry, activation: Activation) -> float:
     match entry.per:
         case "second":
-            return activation.seconds
+            # A timer may go off late, and a block that waits has its time anew: nobody pays for more than was allowed.
+            most = activation.node.policy.most_seconds
+            return activation.seconds if most is None else min(activation.seconds, most)
         case "byte":
             return activation.given_bytes
         case "token":

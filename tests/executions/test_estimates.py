@@ -13,7 +13,7 @@ from accounts.models import User
 from credits import ledger, price_lists
 from credits.kinds import CREDIT, Kind
 from credits.models import PriceEntry
-from executions.estimates import Unknown, estimate_run
+from executions.estimates import estimate_run
 from executions.models import GraphExecution
 from graphs.definition import GraphDefinition, LinkDefinition, NodeDefinition
 from graphs.models import Node
@@ -75,15 +75,15 @@ def test_without_runs_the_drawing_tells(ada: APIClient, owner: User) -> None:
     assert {key: told[key] for key in ("graph_id", "graph_version", "is_metered", "runs_looked_at")} == {
         "graph_id": str(graph.id), "graph_version": 1, "is_metered": True, "runs_looked_at": 0,
     }  # fmt: skip
-    # What is behind a block may get several values: only the budget of activations is a limit of the whole.
-    assert figures(told) == ("limits", 2_500_000, 2_500_000, 25_000_000)
-    assert (told["p50"], told["p90"], told["worst"]) == (3, 3, 25)
+    assert figures(told) == ("limits", 2_500_000, 2_500_000, 2_500_000)
+    assert (told["p50"], told["p90"], told["worst"]) == (3, 3, 3)
     assert of_node(told, "ProbeRead") == ("limits", 2_500_000, 2_500_000, 2_500_000, [], "run")
     assert of_node(told, "ProbePure") == ("free", 0, 0, 0, [], None)
     price("ProbePure", 1)
     told = estimate(ada, graph, node_budget=10)
-    assert of_node(told, "ProbePure") == ("limits", 1_000_000, 1_000_000, None, ["values"], "run")
-    assert figures(told) == ("limits", 3_500_000, 3_500_000, 25_000_000)
+    # What is behind a block may get several values: as many as the budget of activations allows.
+    assert of_node(told, "ProbePure") == ("limits", 1_000_000, 1_000_000, 10_000_000, [], "run")
+    assert figures(told) == ("limits", 3_500_000, 3_500_000, 2_500_000 + 9 * 1_000_000)
     assert GraphExecution.objects.count() == 0
 
 
@@ -96,7 +96,7 @@ def test_a_graph_whose_nodes_run_once_has_a_worst_case_of_its_own(ada: APIClient
     assert figures(estimate(ada, small)) == ("limits", 2_000_000, 2_000_000, 5_000_000)
 
 
-def test_loops_measured_prices_and_calls_have_no_worst_case_but_a_budget(ada: APIClient, owner: User) -> None:
+def test_what_is_measured_without_a_limit_has_no_worst_case_but_a_budget(ada: APIClient, owner: User) -> None:
     price("ProbeRead", 1)
     loop = draw(
         owner,
@@ -104,11 +104,11 @@ def test_loops_measured_prices_and_calls_have_no_worst_case_but_a_budget(ada: AP
         ["in.result -> a.value", "a.value -> b.value", "b.value -> a.value"],
     )
     told = estimate(ada, loop, node_budget=50)
-    assert of_node(told, "ProbeRead") == ("limits", 1_000_000, 1_000_000, None, ["loop"], "run")
+    assert of_node(told, "ProbeRead") == ("limits", 1_000_000, 1_000_000, 50_000_000, [], "run")
     assert figures(told) == ("limits", 1_000_000, 1_000_000, 50_000_000)
     price("ProbePure", 0.25, "second")
     told = estimate(ada, loop)
-    assert of_node(told, "ProbePure") == ("limits", 250_000, 250_000, None, ["measured", "loop"], "second")
+    assert of_node(told, "ProbePure") == ("limits", 250_000, 250_000, None, ["measured"], "second")
     assert (figures(told), told["unknown"]) == (("limits", 1_250_000, 1_250_000, None), ["measured"])
     capped = estimate(ada, loop, max_credits=1)
     assert (figures(capped), capped["unknown"]) == (("limits", 1_000_000, 1_000_000, 1_000_000), [])
@@ -127,12 +127,13 @@ def test_five_finished_runs_at_these_prices_tell_more(ada: APIClient, owner: Use
     )
     for times in (1, 2, 3, 4):
         run(graph, times=times)
-    told = estimate(ada, graph)
-    assert (figures(told), told["runs_looked_at"]) == (("limits", 1_000_000, 1_000_000, None), 4)
+    budgets = {"node_budget": 10, "output_budget": 20}
+    told = estimate(ada, graph, **budgets)
+    assert (figures(told), told["runs_looked_at"]) == (("limits", 1_000_000, 1_000_000, 20_000_000), 4)
     run(graph, times=9)
-    told = estimate(ada, graph)
-    assert (figures(told), told["runs_looked_at"]) == (("history", 3_000_000, 9_000_000, None), 5)
-    assert of_node(told, "ProbeRead") == ("history", 3_000_000, 9_000_000, None, ["measured"], "item")
+    told = estimate(ada, graph, **budgets)
+    assert (figures(told), told["runs_looked_at"]) == (("history", 3_000_000, 9_000_000, 20_000_000), 5)
+    assert of_node(told, "ProbeRead") == ("history", 3_000_000, 9_000_000, 20_000_000, [], "item")
     assert of_node(told, "ProbePure") == ("free", 0, 0, 0, [], None)
     assert figures(estimate(ada, graph, max_credits=4)) == ("history", 3_000_000, 4_000_000, 4_000_000)
     price("ProbePure", 1)
@@ -156,7 +157,13 @@ def test_what_is_not_ones_own_is_not_estimated(
     assert stranger.post(path, {}, format="json").status_code == 404
     assert anonymous.post(path, {}, format="json").status_code == 401
     assert ada.post(path, {"graph_version": 2}, format="json").status_code == 404
-    for body in ({"graph_version": 0}, {"node_budget": 0}, {"max_credits": 0}, {"max_credits": "all"}):
+    for body in (
+        {"graph_version": 0},
+        {"node_budget": 0},
+        {"output_budget": 0},
+        {"max_credits": 0},
+        {"max_credits": "all"},
+    ):
         assert ada.post(path, body, format="json").status_code == 422, body
     for amount in ("30", "1_000", 30.0, 1.5, True):
         refused = ada.post(path, {"max_credits": amount}, format="json")
@@ -201,4 +208,5 @@ def test_a_large_graph_is_estimated_at_once(owner: User) -> None:
     told = estimate_run(graph, node_budget=10_000)
     assert time.perf_counter() - begun < 2
     assert told.whole.p50 == (count + count // 100) * CREDIT
-    assert {each.estimate.unknown for each in told.nodes} == {(Unknown.LOOP,)}
+    assert {each.estimate.worst for each in told.nodes} == {10_000 * CREDIT}
+    assert told.whole.worst == (10_000 + 10_000 // 100) * CREDIT
