@@ -19,6 +19,7 @@ from typing import Any, Self
 import httpx2
 import psycopg
 import pytest
+from django.core.management import CommandError, call_command
 
 from config.embedded import Embedded, is_running
 from config.embedded.paths import database_url, redis_url
@@ -164,7 +165,7 @@ def test_a_platform_outlives_its_workers_refuses_a_second_and_keeps_its_data(hom
         wait_until(lambda: len(workers_of(home) - before) == 2)
         assert up.said.count("ended (signal SIGKILL); starting it again in 0.5 s.") == 2
 
-        with Up(home) as second:
+        with Up(home, ("--port", str(up.port))) as second:
             assert second.ends() == 1
         assert f"{home} is in use by another Taskloom (process {up.process.pid})." in second.said
         with Up(home.parent / "another", port=up.port) as third:
@@ -227,5 +228,11 @@ def test_what_cannot_be_meant_is_refused_before_anything_starts(home: Path):
     with Up(home, ("--workers", "0")) as up:
         assert up.ends() == 1
     assert "--workers must be at least 1." in up.said
+    for command in ("up", "doctor"):
+        with pytest.raises(CommandError, match=r"^--port must be from 1 to 65535\.$"):
+            call_command(command, port=80000)
+    with Up(home, ("--host", "192.0.2.1")) as up:
+        assert up.ends() == 1
+    assert "192.0.2.1 is no address of this machine" in up.said
 
     assert not (home / "postgres").exists()

@@ -1,5 +1,6 @@
 """The processes of the platform: how each is started, kept alive and stopped."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -97,8 +98,8 @@ def beat(*, logs: Path) -> Child:
     )
 
 
-def port_is_free(host: str, port: int) -> bool:
-    """Whether a server could listen there now."""
+def cannot_listen(host: str, port: int) -> str:
+    """Why a server cannot listen there now, and what to do about it; empty when it can."""
     import socket
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -106,9 +107,18 @@ def port_is_free(host: str, port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        except PermissionError:
+            return f"Port {port} is only for root. Choose one above 1023 with --port."
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return (
+                    f"Port {port} is taken by another program. Choose another one with --port "
+                    f"(make run ARGS='--port {port + 1}')."
+                )
+            return (
+                f"{host} is no address of this machine ({error.strerror}). Choose one with --host, such as 127.0.0.1."
+            )
+    return ""
 
 
 def _module(name: str, *arguments: str) -> list[str]:

@@ -81,6 +81,7 @@ class Client:
 
 def _message(answer: httpx2.Response) -> str:
     try:
-        return str(answer.json().get("message") or answer.text)
+        said = answer.json()
+        return f"{said['message']} {said.get('hint', '')}".strip() if said.get("message") else answer.text
     except ValueError:
         return answer.text[:500]

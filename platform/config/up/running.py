@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 from websockets.exceptions import WebSocketException
 
 from config import env
-from config.embedded import CannotStart, Embedded
+from config.embedded import CannotStart, Embedded, is_running
 from config.up import children, prepare
 from config.up.client import ApiRefused, Client
 from config.up.console import say
@@ -44,11 +44,9 @@ def run(options: Options) -> int:
     began = time.monotonic()
     # Until the loop below takes the signals over, they end the start-up the same orderly way.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if not children.port_is_free(options.host, options.port):
-        raise CommandError(
-            f"Port {options.port} is taken by another program. Choose another one with --port "
-            f"(make run ARGS='--port {options.port + 1}').",
-        )
+    # Where this very platform is up already, its home tells so, and another port would not help.
+    if not is_running(settings.TASKLOOM_HOME) and (trouble := children.cannot_listen(options.host, options.port)):
+        raise CommandError(trouble)
     embedded = Embedded(
         settings.TASKLOOM_HOME,
         postgres=not env.text("DATABASE_URL"),

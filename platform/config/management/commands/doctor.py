@@ -4,7 +4,7 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 
 class Command(BaseCommand):
@@ -23,6 +23,8 @@ class Command(BaseCommand):
         """Print each finding as soon as it is there."""
         from config import doctor
 
+        if not 0 < options["port"] < 65536:
+            raise CommandError("--port must be from 1 to 65535.")
         findings = []
         for finding in doctor.examine(options["port"]):
             findings.append(finding)

@@ -27,6 +27,8 @@ class Command(BaseCommand):
 
         if options["once"] and options["no_demo"]:
             raise CommandError("--once waits for the example run, which --no-demo leaves out: give one of them.")
+        if not 0 < options["port"] < 65536:
+            raise CommandError("--port must be from 1 to 65535.")
         if options["workers"] < 1:
             raise CommandError("--workers must be at least 1.")
         code = run(
