@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 from accounts.models import User
 from core import json
 from core.api import checked_query, error_responses
+from core.choices import OneOfField
 from core.paging import PaginationSerializer, Paging, page_parameters
 from credits.api.downloads import Download, Negotiation
 from credits.errors import LimitInvalid
@@ -35,7 +36,7 @@ class TransactionsQuery(serializers.Serializer[Any]):
     transaction_time = serializers.DateTimeField(
         required=False, help_text="Only what is older; `next_transaction_time` of the page before."
     )
-    transaction_type = serializers.ChoiceField(TRANSACTION_TYPES, required=False)
+    transaction_type = OneOfField(TRANSACTION_TYPES, required=False)
     transaction_count_limit = serializers.IntegerField(default=100, help_text=f"1 to {MOST_LINES}.")
 
 
@@ -45,16 +46,19 @@ class UsersHistoryQuery(serializers.Serializer[Any]):
     search = serializers.CharField(
         required=False, max_length=254, help_text="Part of an email or a name, or a user's id."
     )
-    transaction_filter = serializers.ChoiceField(TRANSACTION_TYPES, required=False)
+    transaction_filter = OneOfField(TRANSACTION_TYPES, required=False)
 
 
 class StatementQuery(serializers.Serializer[Any]):
     """Which statement, in which form."""
 
     month = serializers.RegexField(
-        r"^20[0-9]{2}-(0[1-9]|1[0-2])$", required=False, help_text="Such as 2026-01, of UTC; absent: this month."
+        r"^20[0-9]{2}-(0[1-9]|1[0-2])$",
+        required=False,
+        error_messages={"invalid": "Input should be a month such as 2026-01."},
+        help_text="Such as 2026-01, of UTC; absent: this month.",
     )
-    format = serializers.ChoiceField(["json", "csv"], default="json")
+    format = OneOfField(["json", "csv"], default="json")
 
 
 class UserTransactionSerializer(serializers.Serializer[Any]):

@@ -11,6 +11,7 @@ from rest_framework.views import APIView
 
 from accounts.models import User
 from core.api import checked_query, error_responses
+from core.choices import OneOfField
 from credits.kinds import CREDIT
 from credits.usage import LONGEST_DAYS, MOST_ITEMS, By, Period, usage_of
 
@@ -22,7 +23,7 @@ class UsageQuery(serializers.Serializer[Any]):
     """Which use, and what to make sums for."""
 
     to = serializers.DateField(required=False)
-    by = serializers.ChoiceField(USED_BY, default=By.DAY.value)
+    by = OneOfField(USED_BY, default=By.DAY.value)
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """The fields, and `from`, which cannot be the name of a variable."""

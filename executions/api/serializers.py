@@ -4,6 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from core.choices import OneOfField
 from core.idempotency import KEY, KEY_RULE, LONGEST_KEY
 from core.paging import CursorPaginationSerializer, PaginationSerializer
 from core.whole_numbers import WholeNumberField
@@ -58,7 +59,7 @@ class ExecuteSerializer(LimitsSerializer):
 
     inputs = serializers.DictField(default=dict, help_text="Values for the graph's inputs, by their names.")
     credentials_inputs = serializers.DictField(child=CredentialsMetaInputSerializer(), default=dict)
-    source = serializers.ChoiceField(  # type: ignore[assignment]  # a field may be called as an attribute of fields
+    source = OneOfField(  # type: ignore[assignment]  # a field may be called as an attribute of fields
         ["builder", "library", "onboarding"], required=False, allow_null=True
     )
 

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from core.api import checked_query, error_responses
+from core.choices import OneOfField
 from core.idempotency import IDEMPOTENCY_KEY, idempotency_key_of
 from core.paging import Paging, page_headers, page_parameters
 from core.whole_numbers import WholeNumberField
@@ -45,7 +46,7 @@ class ScheduleCreationSerializer(serializers.Serializer[Any]):
     timezone = serializers.CharField(
         max_length=64, default=None, allow_null=True, help_text="An IANA name. Absent: your profile's, or UTC."
     )
-    misfire_policy = serializers.ChoiceField(
+    misfire_policy = OneOfField(
         MISFIRE_POLICIES,
         default=Misfire.ONCE.value,
         help_text="What to do about times that went by unnoticed: nothing, one run for all, or a run for each.",
@@ -56,7 +57,7 @@ class ScheduleCreationSerializer(serializers.Serializer[Any]):
         default=3600,
         help_text="How far back misfire_policy all makes up for.",
     )
-    overlap_policy = serializers.ChoiceField(
+    overlap_policy = OneOfField(
         OVERLAP_POLICIES,
         default=Overlap.ALLOW.value,
         help_text="Whether to run while the last run that it started is still under way.",

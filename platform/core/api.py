@@ -71,7 +71,7 @@ def answer_error(error: Exception, context: Mapping[str, Any]) -> Response:
     elif isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied()
     if isinstance(error, exceptions.APIException):
-        return _answer_framework(error)
+        return _answer_framework(error, context)
     if isinstance(error, (OperationalError, InterfaceError)):
         log.error("The database does not answer: %s", error)
         return _answer(DatabaseUnavailable())
@@ -106,7 +106,7 @@ def _answer(error: DomainError) -> Response:
     return Response(envelope(error.code, error.message, error.hint, **error.data), error.status, headers=headers)
 
 
-def _answer_framework(error: exceptions.APIException) -> Response:
+def _answer_framework(error: exceptions.APIException, context: Mapping[str, Any]) -> Response:
     headers = {}
     if challenge := getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = challenge
@@ -115,7 +115,24 @@ def _answer_framework(error: exceptions.APIException) -> Response:
     detail: Any = error.detail
     # A token that is refused comes as {"detail", "code", "messages"}.
     message, code = (detail["detail"], detail["code"]) if isinstance(detail, dict) else (detail, detail.code)
-    return Response(envelope(str(code), str(message)), status=error.status_code, headers=headers)
+    body = envelope(str(code), str(message), _hint_for(error, context.get("view")))
+    return Response(body, status=error.status_code, headers=headers)
+
+
+def _hint_for(error: exceptions.APIException, view: Any) -> str:
+    """What to change in a request that REST framework itself refuses."""
+    if isinstance(error, exceptions.NotAuthenticated):
+        return (
+            "Send `Authorization: Bearer` with the access token that POST /api/auth/token gives; "
+            "below /external-api/ an API key as `X-API-Key` will do."
+        )
+    if isinstance(error, exceptions.PermissionDenied):
+        return "This is for administrators."
+    if isinstance(error, exceptions.UnsupportedMediaType):
+        return f"Send the body with `Content-Type: {' or '.join(kind.media_type for kind in view.parser_classes)}`."
+    if isinstance(error, exceptions.MethodNotAllowed):
+        return f"This path takes {', '.join(view.allowed_methods)}."
+    return ""
 
 
 def _problems_of(detail: Any, loc: list[str | int]) -> list[Problem]:

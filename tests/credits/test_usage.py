@@ -75,6 +75,9 @@ def test_without_days_it_is_the_last_thirty(api: APIClient, user: User, anonymou
 def test_a_period_that_cannot_be_is_refused(api: APIClient, query: dict[str, str], status: int, code: str) -> None:
     refused = api.get("/api/credits/usage", {"from": "2026-01-01", "to": "2026-01-31", **query})
     assert (refused.status_code, refused.json()["code"]) == (status, code)
+    if query == {"by": "weather"}:
+        message = 'query.by: Input should be one of day, graph, block, model, api_key, not "weather".'
+        assert refused.json()["message"] == message
 
 
 def test_the_admin_site_draws_what_was_used(client: Any, admin: User, user: User, transactional_db: None) -> None:

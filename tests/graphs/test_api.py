@@ -58,6 +58,7 @@ def test_nobody_lists_or_creates_graphs_without_a_token(anonymous: APIClient) ->
     answer = anonymous.post("/api/graphs", {"graph": make.a_drawing()}, format="json")
     assert answer.status_code == 401
     assert answer.json()["code"] == "not_authenticated"
+    assert "POST /api/auth/token" in answer.json()["hint"]
     assert answer["WWW-Authenticate"].startswith("Bearer")
     assert rows() == (0, 0, 0, 0)
 

@@ -172,6 +172,7 @@ def test_another_media_type_is_refused(api: APIClient) -> None:
     answer = api.post("/api/graphs", data="graph=1", content_type="application/x-www-form-urlencoded")
     assert answer.status_code == 415
     assert answer.json()["code"] == "unsupported_media_type"
+    assert answer.json()["hint"] == "Send the body with `Content-Type: application/json`."
 
 
 @pytest.mark.parametrize("path", ["/api/graphs/not-an-id", "/api/graphs/1/versions", "/api/nothing"])
@@ -196,3 +197,4 @@ def test_a_method_that_a_path_does_not_have_is_refused(api: APIClient) -> None:
     assert answer.status_code == 405
     assert answer.json()["code"] == "method_not_allowed"
     assert answer["Allow"] == "GET, POST, HEAD, OPTIONS"
+    assert answer.json()["hint"] == "This path takes GET, POST, HEAD, OPTIONS."

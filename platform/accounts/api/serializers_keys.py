@@ -7,13 +7,14 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from accounts.models import ApiKey, ApiKeyPermission
+from core.choices import OneOfField
 from core.units import MOST_CREDITS
 from core.whole_numbers import WholeNumberField
 
 
 def _permissions() -> serializers.ListField:
     return serializers.ListField(
-        child=serializers.ChoiceField(ApiKeyPermission.choices),
+        child=OneOfField(ApiKeyPermission.choices),
         min_length=1,
         max_length=100,
         help_text="What a program with the key may do.",

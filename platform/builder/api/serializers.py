@@ -7,6 +7,7 @@ from rest_framework import serializers
 from builder.menu import BlockType
 from builder.models import MAX_CREATORS
 from builder.services import Filter
+from core.choices import OneOfField
 
 MOST_IDS = 500
 
@@ -21,7 +22,7 @@ class BlocksQuery(serializers.Serializer[Any]):
     """Which blocks are wanted; one of the three at most."""
 
     category = serializers.CharField(required=False, max_length=50)
-    type = serializers.ChoiceField([each.value for each in BlockType], required=False)
+    type = OneOfField([each.value for each in BlockType], required=False)
     provider = serializers.CharField(required=False, max_length=200)
 
 
@@ -38,7 +39,7 @@ class SearchQuery(serializers.Serializer[Any]):
         required=False, allow_blank=True, default="", max_length=1000, help_text="Its first 100 characters count."
     )
     filter = serializers.ListField(
-        child=serializers.ChoiceField([each.value for each in Filter]), required=False, max_length=len(Filter)
+        child=OneOfField([each.value for each in Filter]), required=False, max_length=len(Filter)
     )
     search_id = serializers.UUIDField(required=False, help_text="Of the search that this one goes on.")
     by_creator = serializers.ListField(
