@@ -1,6 +1,5 @@
 """Moving credits."""
 
-import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -236,55 +235,3 @@ def test_a_hundred_deliveries_of_one_top_up_credit_once(a_hundred_connections: N
         )
         assert seen == {True: 1, False: 99}
         assert ledger.settled_balance(user_id) == 500
-
-
-class Books:
-    """The ledger as a plain model: balances, and keys."""
-
-    def __init__(self) -> None:
-        self.balance: dict[UUID, int] = {}
-        self.keys: dict[str, tuple[Any, ...]] = {}
-
-    def move(self, what: str, user_id: UUID, amount: int, key: str) -> str:
-        """What the real one must answer."""
-        if not 0 < amount <= MOST:
-            return "amount_invalid"
-        if key in self.keys:
-            return "known" if self.keys[key] == (what, user_id, amount) else "key_taken"
-        change = amount if what == "credit" else -amount
-        after = self.balance.get(user_id, 0) + change
-        if what == "spend" and after < 0:
-            return "insufficient_credits"
-        if abs(after) > MOST:
-            return "amount_invalid"
-        self.balance[user_id] = after
-        self.keys[key] = (what, user_id, amount)
-        return "new"
-
-
-@pytest.mark.django_db
-@pytest.mark.timeout(1200)
-def test_any_moves_end_as_a_plain_model_says(moves: int) -> None:
-    seed = random.randrange(10**9)
-    chance, model = random.Random(seed), Books()
-    users = [UUID(int=number) for number in range(1, 6)]
-    services = {
-        "credit": lambda u, a, k: ledger.credit(u, a, kind=Kind.TOP_UP, key=k),
-        "spend": lambda u, a, k: ledger.spend(u, a, key=k),
-        "take_back": lambda u, a, k: ledger.take_back(u, a, key=k),
-    }
-    for step in range(moves):
-        what = chance.choices(list(services), [4, 8, 1])[0]
-        user_id = chance.choice(users)
-        amount = chance.choice([chance.randint(1, 50), chance.randint(1, 50), 0, -3, MOST, MOST + 1])
-        key = f"k{chance.randrange(step + 1)}" if chance.random() < 0.2 else f"k{step}"
-        try:
-            answer = "new" if services[what](user_id, amount, key).is_new else "known"
-        except DomainError as error:
-            answer = error.code
-        assert answer == model.move(what, user_id, amount, key), (seed, step, what, user_id, amount, key)
-    balances, transfers = books()
-    assert {user_id: balance for user_id, balance in balances.items() if balance} == {
-        user_id: balance for user_id, balance in model.balance.items() if balance
-    }
-    assert transfers == len(model.keys)
