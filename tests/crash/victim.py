@@ -2,7 +2,7 @@
 
 It reads one line: `drive RUN` drives that run with an engine of its own until SIGTERM, `host RUN`
 also runs its isolated blocks, `sweep` only looks for runs, `start GRAPH USER KEY` starts a run the way a web process
-does and ends.
+does and ends, `receive PATH TIMES` takes in as many events at a webhook.
 """
 
 import logging
@@ -18,9 +18,13 @@ import django
 
 django.setup()
 
+from rest_framework.test import APIClient  # noqa: E402
+
 from executions import node_tasks, queue, services  # noqa: E402  rows need Django set up
 from executions.engine.engine import Engine  # noqa: E402
 from executions.engine.node_host import NodeHost  # noqa: E402
+
+log = logging.getLogger(__name__)
 
 
 def drive(run_id: str = "") -> None:
@@ -60,11 +64,21 @@ def start(graph_id: str, user_id: str, key: str) -> None:
     services.start_run(UUID(graph_id), 1, user_id=UUID(user_id), inputs={}, trigger_key=key)
 
 
+def receive(path: str, times: str) -> None:
+    """Take in events, each with a name of its own, and say what each was answered."""
+    client = APIClient(HTTP_HOST="localhost", raise_request_exception=False)
+    for number in range(int(times)):
+        answer = client.post(path, {"number": number}, format="json", HTTP_WEBHOOK_ID=f"msg_{number}")
+        log.info("answered %d", answer.status_code)
+
+
 def obey(line: str) -> None:
     """Do what the line says."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     command, *arguments = line.split()
-    orders: dict[str, Callable[..., None]] = {"drive": drive, "sweep": drive, "host": host, "start": start}
+    orders: dict[str, Callable[..., None]] = {
+        "drive": drive, "sweep": drive, "host": host, "start": start, "receive": receive,
+    }  # fmt: skip
     orders[command](*arguments)
 
 

@@ -1,15 +1,11 @@
 """Events from outside start runs: one for each delivery and preset, however often and whenever it comes."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import orjson
 import pytest
 from django.conf import LazySettings
 from django.db import OperationalError, connections
@@ -17,7 +13,6 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from accounts.models import User
-from config.doctor import _webhooks
 from core.asgi import ThreadedHandler
 from core.ids import uuid7
 from executions import services
@@ -27,65 +22,16 @@ from executions.overdue import unread
 from executions.webhooks import take_up_left
 from integrations import old_deliveries
 from integrations.models import Delivery, Webhook
-from integrations.services import create_webhook, require_signatures, rotate_secret
+from integrations.services import require_signatures, rotate_secret
 from library.models import Preset
 from notifications.models import Notification
 from tests import make
 from tests.core.test_asgi import LEAVES
 from tests.core.test_asgi import Client as AsgiClient
 from tests.executions.conftest import ended
+from tests.executions.hooks import LINKS, NODES, Hook, a_hook
 from tests.integrations.signing import github, standard
 from tests.invariants import violations
-from tests.workers import ROOT, environment
-
-NODES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "hook": ("GenericWebhookTrigger", {}),
-    "got": ("AgentOutput", {"name": "got", "escape_html": False}),
-    "with": ("AgentOutput", {"name": "with", "escape_html": False}),
-}
-# A client that is new loads all of the middleware.
-SENDER = APIClient(raise_request_exception=False)
-LINKS = ["hook.payload -> got.value", "hook.constants -> with.value"]
-
-
-@dataclass
-class Hook:
-    """A webhook, and the presets that its events run."""
-
-    owner: User
-    webhook: Webhook
-    presets: list[Preset]
-
-    @property
-    def path(self) -> str:
-        return f"/api/integrations/{self.webhook.provider}/webhooks/{self.webhook.pk}/ingress"
-
-    @property
-    def runs(self) -> list[GraphExecution]:
-        return list(GraphExecution.objects.filter(user=self.owner).order_by("created_at", "pk"))
-
-    @property
-    def deliveries(self) -> list[Delivery]:
-        return list(Delivery.objects.filter(webhook=self.webhook).order_by("received_at", "pk"))
-
-    @property
-    def reasons(self) -> list[list[str]]:
-        return [[each["reason"] for each in delivery.outcomes] for delivery in self.deliveries]
-
-    def post(self, body: Any, **headers: str) -> Any:
-        content = body if isinstance(body, bytes) else orjson.dumps(body)
-        names = {name.replace("_", "-"): value for name, value in headers.items()}
-        return SENDER.post(self.path, content, content_type="application/json", headers=names)
-
-
-def a_hook(owner: User, *, presets: int = 1, provider: str = "generic_webhook", **more: Any) -> Hook:
-    webhook = create_webhook(owner.pk, provider=provider, webhook_type="plain", **more)
-    graph = make.a_graph(owner, make.a_drawing(NODES, LINKS))
-    made = [
-        make.a_preset(owner, graph.graph_id, webhook=webhook, inputs={"constants": {"preset": number}})
-        for number in range(presets)
-    ]
-    return Hook(owner, webhook, made)
 
 
 def nothing_written(hook: Hook) -> bool:
@@ -388,31 +334,6 @@ def test_a_fault_of_ours_is_told_with_the_delivery(
     age()
     assert take_up_left() == 1
     assert (hook.reasons, len(hook.runs)) == ([[""]], 1)
-
-
-@pytest.mark.parametrize("moment", ["webhook.after_inbox", "webhook.after_start"])
-def test_a_process_that_dies_loses_no_event_and_doubles_none(owner: User, moment: str) -> None:
-    hook = a_hook(owner, presets=2)
-    command = [sys.executable, "-m", "tests.executions.receivers", str(hook.webhook.pk), "3"]
-    died = subprocess.run(
-        command, cwd=ROOT, env=environment(TASKLOOM_FAILPOINTS=f"{moment}=exit@3"), capture_output=True, check=False
-    )
-    answered = died.stdout.split()
-    assert (died.returncode, answered) == (9, [b"200"] * len(answered))
-    kept = len(hook.deliveries)
-    assert kept == len(answered) + 1
-    assert len(hook.runs) == 2 * len(answered)
-
-    age()
-    ill = _webhooks()
-    assert (ill.ok, ill.message.startswith("waiting for 6")) == (False, True)
-    assert sum(at_once(lambda _: take_up_left(), range(4))) == 1
-
-    assert _webhooks().ok
-    assert len(hook.runs) == len({run.trigger_key for run in hook.runs}) == 2 * kept
-    # The sender was not answered, so it sends the event again.
-    assert hook.post({}, webhook_id=f"msg_{kept - 1}").status_code == 200
-    assert len(hook.runs) == 2 * kept
 
 
 def age() -> None:
