@@ -36,7 +36,9 @@ from executions.kinds import FINAL, EventKind, NodeStatus, ReviewStatus, Status
 from executions.models import GraphExecution, NodeExecution, Review, Token
 from executions.reading import rows_of
 from executions.services import NO_CREDITS, started_by
+from graphs import pins
 from graphs.blocks.registry import BLOCKS
+from graphs.pinouts import NodeLike, input_pins, pinout
 from graphs.services import load_definition
 
 _OUTPUTS = """
@@ -157,6 +159,7 @@ def replay_run(
     masks: dict[str, Any] = dict(source.nodes_input_masks)
     skipped = source.nodes_to_skip
     if inputs:
+        _check_names(next(node for node in definition.nodes if node.id == from_node), inputs)
         masks[str(from_node)] = {**masks.get(str(from_node), {}), **inputs}
         answer = RunChecks(definition, BLOCKS.get).answer(source.inputs, masks)
         if answer.errors:
@@ -171,6 +174,16 @@ def replay_run(
         "request_hash": request_hash,
     }
     return _queue(source, takeover, columns, ring=ring)
+
+
+def _check_names(node: NodeLike, inputs: Iterable[str]) -> None:
+    """Raises `NotRunnable` for what is no input of the node: it would change nothing, unnoticed."""
+    block = BLOCKS.get(node.block_id)
+    known = input_pins(node, block) | pinout(block).inputs
+    message = f"There is no such input; there are {', '.join(sorted(known))}"
+    wrong = {name: message for name in inputs if pins.base_name(name) not in known and not pins.is_tool_pin(name)}
+    if wrong:
+        raise NotRunnable({str(node.id): wrong})
 
 
 def _ended_run(run_id: UUID) -> GraphExecution:

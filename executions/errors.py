@@ -45,6 +45,8 @@ class NotComparable(Invalid):
 class NotRunnable(Invalid):
     """The graph cannot run with these inputs; `node_errors` says why as {node id: {pin: message}}."""
 
+    hint = "Values go by the names of the graph's inputs in `inputs`; in the external API, in `node_input`."
+
     def __init__(self, node_errors: Mapping[str, Mapping[str, str]]) -> None:
         self.messages = told(node_errors)
         super().__init__(f"The graph cannot run with these inputs. {first_of(self.messages)}")

@@ -136,6 +136,11 @@ def test_what_cannot_be_run_again_is_refused_and_nothing_is_started(
         (client.post(below(sum_of_two, going, "replay"), node, format="json"), 409, "run_under_way"),
         (client.post(below(sum_of_two, done, "replay"), {"node_id": str(uuid4())}, format="json"), 404, "no_such_node"),
         (client.post(below(sum_of_two, done, "replay"), {}, format="json"), 422, "request_invalid"),
+        (
+            client.post(below(sum_of_two, done, "replay"), {**node, "inputs": {"b": 1, "c": 2}}, format="json"),
+            400,
+            "not_runnable",
+        ),
         (client.get(below(sum_of_two, done, "diff")), 422, "request_invalid"),
         (client.get(below(sum_of_two, done, f"diff?with={uuid4()}")), 404, "no_such_run"),
     ):

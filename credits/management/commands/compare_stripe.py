@@ -26,7 +26,7 @@ class Command(BaseCommand):
         try:
             found = compare_lately(timezone.now() - timedelta(days=days))
         except DomainError as error:
-            raise CommandError(f"{error.message}. {error.hint}") from None
+            raise CommandError(f"{error.message.rstrip('.')}. {error.hint}") from None
         problems = [*map(str, found.mismatches), *wrong_bookings()]
         for problem in problems:
             self.stderr.write(problem)
