@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from typing import Self
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
@@ -36,6 +36,8 @@ class Webhook(TimeStamped):
     `provider_webhook_id` are empty where a person gave the address to the provider.
     """
 
+    # Where nothing is signed, who may post is who knows the address: unlike other ids it cannot be guessed from others.
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
     # Indexes of several columns begin with it.
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False)
     provider = models.CharField(max_length=64, choices=[(each.value, each.value) for each in Provider])

@@ -46,6 +46,7 @@ def test_a_webhook_has_an_address_and_a_secret_that_its_owner_sees(owner: User) 
     }
     assert len(bytes.fromhex(webhook.secret)) == 32
     assert a_webhook(owner).secret != webhook.secret
+    assert webhook.pk.version == 4
     assert webhook.secret not in repr(webhook)
 
 
