@@ -13,7 +13,7 @@ from credits.errors import shown
 from credits.kinds import CREDIT, MOST_CREDITS
 from credits.models import PriceEntry
 from credits.price_lists import publish
-from graphs.blocks.registry import BLOCKS
+from executions.prices import priceable
 
 
 class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
@@ -34,7 +34,7 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at ru
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        names = _names()
+        names = priceable()
         if self.instance.block:
             names.setdefault(self.instance.block, _missing(self.instance.block))
         cast(forms.ChoiceField, self.fields["block"]).choices = list(names.items())
@@ -62,7 +62,7 @@ class PriceEntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generi
     @admin.display(description="block", ordering="block")
     def named(self, entry: PriceEntry) -> str:
         """The block by its name."""
-        return _names().get(entry.block) or _missing(entry.block)
+        return priceable().get(entry.block) or _missing(entry.block)
 
     @admin.display(description="credits", ordering="amount")
     def credits(self, entry: PriceEntry) -> str:
@@ -84,13 +84,6 @@ class PriceEntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generi
         gone = ", ".join(map(str, queryset))
         super().delete_queryset(request, queryset)
         publish(_email(request), f"deleted: {gone}")
-
-
-def _names() -> dict[str, str]:
-    """What a price can be for, with what to call it: the ids of blocks, then `provider:<name>`."""
-    blocks = BLOCKS.all()
-    providers = sorted({block.provider for block in blocks if block.provider})
-    return {block.id: block.name for block in blocks} | {f"provider:{name}": f"provider:{name}" for name in providers}
 
 
 def _missing(block: str) -> str:

@@ -53,6 +53,13 @@ def shown() -> Callable[[Block], Sequence[Price]]:
     ]
 
 
+def priceable() -> dict[str, str]:
+    """What a price can be for, with what to call it: the ids of blocks, then `provider:<name>`."""
+    blocks = BLOCKS.all()
+    providers = sorted({block.provider for block in blocks if block.provider})
+    return {block.id: block.name for block in blocks} | {f"provider:{name}": f"provider:{name}" for name in providers}
+
+
 def of(version: int) -> Prices:
     """The prices of a version of the list."""
     return Prices(*price_lists.entries_of(version))

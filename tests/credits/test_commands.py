@@ -10,6 +10,7 @@ from accounts.models import User
 from credits.balances import balance_of
 from credits.kinds import CREDIT
 from credits.models import PriceEntry, PriceList, Transfer
+from graphs.blocks.registry import BLOCKS
 from tests.drawing import block_id
 
 
@@ -76,8 +77,9 @@ def test_no_credits_are_given_where_there_are_none(user: User, admin: User, sett
 
 
 @pytest.mark.django_db
-def test_a_price_replaces_those_of_a_block_and_makes_a_new_version() -> None:
+def test_a_price_replaces_those_of_a_block_and_makes_a_new_version(monkeypatch: pytest.MonkeyPatch) -> None:
     block = block_id("StoreValue")
+    monkeypatch.setattr(type(BLOCKS.get(block)), "provider", "openai")
     said("set_price", "StoreValueBlock", "2")
     said("set_price", block, "0.5", "--per", "second")
     said("set_price", "provider:openai", "1")
@@ -87,12 +89,21 @@ def test_a_price_replaces_those_of_a_block_and_makes_a_new_version() -> None:
     ]
     said("set_price", "StoreValueBlock")
     assert list(PriceEntry.objects.values_list("block", flat=True)) == ["provider:openai"]
+    for given in (("provider:opnai", "1"), ("provider:opnai",)):
+        with pytest.raises(
+            CommandError, match=r"There are no blocks of provider:opnai; there are some of .*provider:openai"
+        ):
+            call_command("set_price", *given)
     assert [sorted(prices) for prices in PriceList.objects.order_by("pk").values_list("prices", flat=True)] == [
         [block],
         [block],
         sorted([block, "provider:openai"]),
         ["provider:openai"],
     ]
+    # What is not installed any more has no price to be set, but one that can be taken off.
+    PriceEntry.objects.update(block="provider:gone")
+    said("set_price", "provider:gone")
+    assert not PriceEntry.objects.exists()
 
 
 @pytest.mark.django_db

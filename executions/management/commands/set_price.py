@@ -7,8 +7,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from credits.kinds import CREDIT, MOST_CREDITS, PER
+from credits.models import PriceEntry
 from credits.price_lists import Entry, set_price
-from graphs.blocks.registry import BLOCKS
+from executions.prices import priceable
 
 
 class Command(BaseCommand):
@@ -23,18 +24,25 @@ class Command(BaseCommand):
         parser.add_argument("--per", choices=PER, default="run", help="for each what (default: run)")
 
     def handle(self, *args: Any, block: str, credits: int | None, per: str, **options: Any) -> str:
-        """Publish a new version of the price list; raises `CommandError` when there is no such block."""
-        name = block if block.startswith("provider:") else _id_of(block)
+        """Publish a new version of the price list; raises `CommandError` when there is no such block or provider."""
+        name = _priceable(block, is_taken_off=credits is None)
         price = None if credits is None else Entry(credits, per)
         version = set_price(name, price, made_by="manage.py set_price")
         return f"{version}. Running workers and servers know it within a second."
 
 
-def _id_of(block: str) -> str:
-    for known in BLOCKS.all():
-        if block in (known.id, known.name):
-            return known.id
-    raise CommandError(f"There is no block {block!r}; `manage.py list_blocks` names them all")
+def _priceable(block: str, *, is_taken_off: bool) -> str:
+    """What the price stands under in the list; a price of what is not installed any more can be taken off."""
+    names = priceable()
+    for name, called in names.items():
+        if block in (name, called):
+            return name
+    if is_taken_off and PriceEntry.objects.filter(block=block).exists():
+        return block
+    if not block.startswith("provider:"):
+        raise CommandError(f"There is no block {block!r}; `manage.py list_blocks` names them all")
+    providers = ", ".join(name for name in names if name.startswith("provider:"))
+    raise CommandError(f"There are no blocks of {block}; there are some of {providers}")
 
 
 def _credits(text: str) -> int:
