@@ -43,10 +43,13 @@ def publish(made_by: str, change: str) -> PriceList:
 
 
 def declare(prices: Entries) -> PriceList | None:
-    """Make what blocks declare by now the next version, unless the newest has the same; free ones have no entries."""
+    """Make what blocks declare by now the next version, unless the newest has the same; free ones have no entries.
+
+    Free ones count: one that is not in a list would cost what a later release declares.
+    """
     declared = {block: [_document(entry) for entry in entries] for block, entries in prices.items()}
     with _next_version() as newest:
-        if _priced(declared) == _priced(newest.declared if newest else {}):
+        if newest is not None and newest.declared == json.decode(json.encode(declared)):
             return None
         listed = newest.prices if newest else {}
         made = PriceList.objects.create(
@@ -66,11 +69,6 @@ def _next_version() -> Iterator[PriceList | None]:
 
 def _document(entry: Entry | PriceEntry) -> dict[str, Any]:
     return {"amount": entry.amount, "per": entry.per, "match": entry.match}
-
-
-def _priced(declared: Mapping[str, Any]) -> Any:
-    """Those that cost something, as they are read from a row."""
-    return json.decode(json.encode({block: entries for block, entries in declared.items() if entries}))
 
 
 def set_price(block: str, price: Entry | None, *, made_by: str) -> PriceList:

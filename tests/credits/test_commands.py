@@ -95,6 +95,7 @@ def test_a_price_replaces_those_of_a_block_and_makes_a_new_version(monkeypatch: 
         ):
             call_command("set_price", *given)
     assert [sorted(prices) for prices in PriceList.objects.order_by("pk").values_list("prices", flat=True)] == [
+        [],
         [block],
         [block],
         sorted([block, "provider:openai"]),
@@ -126,4 +127,4 @@ def test_what_is_no_price_is_refused_and_nothing_changes(given: tuple[str, ...],
     with pytest.raises(CommandError) as refused:
         call_command("set_price", *given)
     assert str(refused.value) == why
-    assert not PriceList.objects.exists()
+    assert PriceList.objects.get().made_by == "migrate"

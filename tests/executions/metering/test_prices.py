@@ -90,7 +90,7 @@ def test_prices_that_a_release_declares_count_for_runs_that_start_after_it(
 
     assert charges(before) == [("ProbeRead", 1.5), ("ProbeRead", 1.5)]
     assert charges(after) == [("ProbeRead", 4.0), ("ProbePure", 2.0), ("ProbeRead", 4.0)]
-    made = list(PriceList.objects.order_by("id"))
+    made = list(PriceList.objects.order_by("id"))[1:]
     assert [(each.pk, each.made_by, each.prices) for each in made] == [
         (before.price_version, "migrate", {}),
         (after.price_version, "migrate", {}),
@@ -133,7 +133,7 @@ def test_an_operator_changes_prices_and_each_version_stays_on_record(
     run(chain(owner, "ProbeRead"))
 
     assert charges() == [("ProbeRead", 2.0), ("ProbeRead", 3.5)]
-    history = list(PriceList.objects.order_by("id").values_list("made_by", "prices"))
+    history = list(PriceList.objects.exclude(made_by="migrate").order_by("id").values_list("made_by", "prices"))
     document = {"per": "run", "match": {}}
     assert history == [
         (operator.email, {block_id("ProbeRead"): [{**document, "amount": 2 * CREDIT}]}),
@@ -152,7 +152,7 @@ def test_an_operator_prices_only_what_there_is_and_in_credits(client: Any) -> No
     assert "Select a valid choice" in client.post(f"{page}add/", {**entry, "block": "ProbeRead"}).content.decode()
     for wrong in ("-1", "2147483648", "0.0000001", "many", ""):
         assert "errorlist" in client.post(f"{page}add/", {**entry, "credits": wrong}).content.decode()
-    assert (PriceEntry.objects.count(), PriceList.objects.count()) == (0, 0)
+    assert (PriceEntry.objects.count(), PriceList.objects.exclude(made_by="migrate").count()) == (0, 0)
 
     assert client.post(f"{page}add/", entry).status_code == 302
     assert PriceEntry.objects.get().amount == 250_000
