@@ -43,7 +43,7 @@ bench: .venv/.installed ## Measure the platform beside bare Celery and Postgres;
 fuzz: .venv/.installed ## Ask the interface for all that its document allows, and much that it does not
 	@exec $(PYTHON) -m pytest tests/fuzz/interface.py -p schemathesis.pytest.plugin -n 2 -q $(ARGS)
 
-tour: .venv/.installed ## Take the tour of docs/tour.sh on a platform that is started for it
+tour: .venv/.installed ## Take the tour of docs/tour.sh, and follow docs/webhooks.md, on platforms started for it
 	@exec $(PYTHON) -m pytest tests/journeys/tour.py -n 0 -q $(ARGS)
 
 crash: .venv/.installed ## End, halt and cut off workers at every named moment, and take away each guard once

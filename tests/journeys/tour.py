@@ -1,6 +1,7 @@
-"""The tour of the docs, on a platform that was just started. Run by `make tour`: it waits for a minute to pass."""
+"""What the docs lead through, on platforms that were just started. Run by `make tour`: one waits for a minute."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -45,6 +46,24 @@ def test_the_tour_of_the_docs_comes_to_its_end(home: Path) -> None:
     assert lines[lines.index("Meanwhile, run it by hand and watch.") + 1].endswith("  run  QUEUED")
     assert "With the link it is: This link leads nowhere: the run is not shared, or no longer by this link." in lines
     assert done.stderr == ""
+
+
+@pytest.mark.timeout(120)
+def test_the_guide_to_webhooks_works_as_it_is_written(home: Path) -> None:
+    port = a_free_port()
+    with Up(home, port=port, variables={"PLATFORM_BASE_URL": f"http://127.0.0.1:{port}"}) as up:
+        login = up.says(r"log in +(\S+) / (\S+)")
+        _, *blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "webhooks.md").read_text(), re.DOTALL)
+        script = "\n".join(blocks).replace("PASSWORD=…", f"PASSWORD={login[2]}").replace(":8000", f":{port}")
+        script += "\nsleep 2; ask $API/graphs/$GRAPH/executions | jq -c '[.executions[].status]'"
+        done = subprocess.run(["sh", "-eu", "-c", script], capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("nullnull")
+    assert done.stdout.count("order-7") == 1
+    assert '{"customer":["Ada"]}' in done.stdout
+    assert '"config":{"signed":true}' in done.stdout
+    assert done.stdout.endswith('null["COMPLETED","COMPLETED"]\n')
 
 
 def take_the_tour(up: Up, variables: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
