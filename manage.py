@@ -9,8 +9,17 @@ def main() -> None:
     """Run a management command."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     from django.core.management import execute_from_command_line
+    from django.db import OperationalError
 
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except OperationalError as error:
+        # What Postgres itself refused has a code; without one nobody answered.
+        if getattr(error.__cause__, "sqlstate", None) or "--traceback" in sys.argv:
+            raise
+        given = os.environ.get("DATABASE_URL")
+        cure = "Start it, or correct DATABASE_URL." if given else "Start the platform: `make run` in another terminal."
+        sys.exit(f"The database does not answer: {str(error).strip()}\n{cure} `manage.py doctor` says what is ill.")
 
 
 if __name__ == "__main__":

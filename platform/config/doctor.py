@@ -67,7 +67,8 @@ def examine(port: int) -> Iterator[Finding]:
 
 
 def _services() -> Iterator[Finding]:
-    database = _guarded("postgres", _postgres, "Start it, or correct DATABASE_URL.")
+    cure = "Start it, or correct DATABASE_URL." if env.text("DATABASE_URL") else "Start the platform: `make run`."
+    database = _guarded("postgres", _postgres, cure)
     yield database
     if database.ok:
         migrations = _guarded("migrations", _migrations, "Run `manage.py migrate`.")

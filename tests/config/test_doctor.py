@@ -111,3 +111,18 @@ def test_a_storage_that_cannot_be_written_and_a_scanner_that_is_away_are_ill():
     assert (files["ok"], scanner["ok"]) == (False, False)
     assert files["cure"] == "Make it writable for this user, or correct TASKLOOM_FILES_URL."
     assert scanner["message"].startswith("The virus scanner does not answer")
+
+
+def test_a_command_without_a_database_says_what_to_do(tmp_path: Path):
+    answer = subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), "why", "01980000-0000-7000-8000-000000000000"],
+        env={**os.environ, "DATABASE_URL": "", "REDIS_URL": "", "TASKLOOM_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert answer.returncode == 1
+    assert "\nThe database does not answer: " in answer.stderr
+    assert "Start the platform: `make run` in another terminal." in answer.stderr
+    assert "Traceback" not in answer.stderr
