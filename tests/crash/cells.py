@@ -10,14 +10,15 @@ from pathlib import Path
 
 from accounts import keys
 from accounts.models import ApiKey, ApiKeyPermission, User
+from core import json
 from credits import ledger, price_lists
 from credits.kinds import CREDIT, Kind
-from credits.models import PriceEntry
+from credits.models import PriceEntry, Transfer
 from executions import services
 from executions.audit import audit
 from executions.failpoints import NAMES
 from executions.kinds import FINAL
-from executions.models import GraphExecution, NodeExecution
+from executions.models import GraphExecution, NodeExecution, NodeOutput
 from tests.crash.person import Person
 from tests.crash.shapes import EFFECTS, OUTPUTS, SHAPES
 from tests.crash.victims import Fate, Victim, Victims
@@ -148,7 +149,16 @@ class Trial:
         )
         if given != OUTPUTS[self.cell.shape]:
             found.append(f"{run.pk} gave {given}, not {OUTPUTS[self.cell.shape]}")
-        return found + self._complaints_about_effects()
+        return found + list(self._complaints_about_bytes(run)) + self._complaints_about_effects()
+
+    def _complaints_about_bytes(self, run: GraphExecution) -> Iterator[str]:
+        """The audit counts outputs itself; how many bytes they have is only kept."""
+        charged = Transfer.objects.filter(run_id=run.pk, metadata__per="byte")
+        for node_id, quantity in charged.values_list("metadata__node_exec_id", "metadata__quantity"):
+            values = NodeOutput.objects.filter(run=run.pk, node_execution=node_id).values_list("value", flat=True)
+            given = sum(len(json.encode(value)) for value in values)
+            if quantity != given:
+                yield f"{node_id} was charged for {quantity} bytes, and gave {given}"
 
     def _complaints_about_effects(self) -> list[str]:
         calls = Counter(line.split()[0] for line in self._effects.read_text().splitlines())
@@ -185,9 +195,18 @@ def _trials(todo: list[Cell], owner: User, folder: Path, victims: Victims) -> It
 
 
 def set_prices(owner: User) -> None:
-    """Everything costs something, and the owner can pay, also with an API key that has a budget."""
-    for block, amount in (("ProbeKeyed", 2), ("ProbeCountApart", 3), ("CreateDictionary", 1), ("Calculator", 1)):
-        PriceEntry.objects.create(block=block_id(block), amount=amount * CREDIT)
+    """Everything costs something, and the owner can pay, also with an API key that has a budget.
+
+    What gives three values, or one from a process of its own, costs what is measured.
+    """
+    entries: list[tuple[str, int, str, dict[str, int]]] = [
+        ("ProbeKeyed", 2, "item", {"times": 3}), ("ProbeKeyed", 2, "run", {}), ("ProbeCountApart", 3, "byte", {}),
+        ("CreateDictionary", 1, "byte", {}), ("Calculator", 1, "run", {}),
+    ]  # fmt: skip
+    for position, (block, amount, per, match) in enumerate(entries):
+        PriceEntry.objects.create(
+            block=block_id(block), position=position, amount=amount * CREDIT, per=per, match=match
+        )
     price_lists.publish("the crash matrix", "prices")
     ledger.credit(owner.pk, 100_000 * CREDIT, kind=Kind.GRANT, key=f"grant:crash:{owner.pk}")
     keys.create_key(owner, "crash", [ApiKeyPermission.EXECUTE_GRAPH], max_credits=100_000)
