@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004  that is its name
+from django.http.request import validate_host
 
 from core.throttles import GUARDS
 
@@ -89,4 +90,20 @@ def mail_reaches_people(**_: Any) -> list[CheckMessage]:
     if parts.scheme != "https" or parts.hostname in _LOCAL:
         hint = "Set TASKLOOM_FRONTEND_URL to the https address of the site that people use."
         found.append(Warning("Links in mails lead nowhere for others.", hint=hint, id="config.W005"))
+    return found
+
+
+@register(Tags.security, deploy=True)
+def events_come_in(**_: Any) -> list[CheckMessage]:
+    """Webhooks under a host that is not answered to, W006, or open to whoever is on the way, W007."""
+    found: list[CheckMessage] = []
+    if not settings.PLATFORM_BASE_URL:
+        return found
+    url = urlsplit(settings.PLATFORM_BASE_URL)
+    if not validate_host(url.hostname or "", settings.ALLOWED_HOSTS):
+        message = f"Webhooks are told to {url.hostname}, and what comes there is refused."
+        found.append(Warning(message, hint="Add it to DJANGO_ALLOWED_HOSTS.", id="config.W006"))
+    if url.scheme != "https":
+        hint = "Set PLATFORM_BASE_URL to the https address of this site."
+        found.append(Warning("What comes in by webhooks can be read on its way.", hint=hint, id="config.W007"))
     return found

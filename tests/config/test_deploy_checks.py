@@ -28,6 +28,7 @@ ALL = [
     checks.passwords_cannot_be_guessed,
     checks.hosts_are_named,
     checks.mail_reaches_people,
+    checks.events_come_in,
 ]
 
 
@@ -63,6 +64,17 @@ def test_settings_that_are_right_pass() -> None:
         ("PROXIES", -1, [("config.E006", "TASKLOOM_PROXIES is less than 0.")]),
         ("PROXIES", 0, [("config.W001", "All clients share the limits of the proxy in front.")]),
         ("ALLOWED_HOSTS", ["*"], [("config.W003", "The site answers to any host name.")]),
+        ("PLATFORM_BASE_URL", "", []),
+        (
+            "PLATFORM_BASE_URL",
+            "https://other.example.com/below",
+            [("config.W006", "Webhooks are told to other.example.com, and what comes there is refused.")],
+        ),
+        (
+            "PLATFORM_BASE_URL",
+            "http://taskloom.example.com",
+            [("config.W007", "What comes in by webhooks can be read on its way.")],
+        ),
         ("FRONTEND_URL", "http://localhost:3000", [("config.W005", "Links in mails lead nowhere for others.")]),
     ],
 )

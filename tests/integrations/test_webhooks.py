@@ -4,10 +4,12 @@ from datetime import timedelta
 
 import pytest
 from django.conf import LazySettings
+from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 from django.utils import timezone
 
 from accounts.models import Role, User
+from config import env
 from core.ids import uuid7
 from integrations import services
 from integrations.errors import NoPublicAddress, NoSuchWebhook, TooManyWebhooks, WebhookProviderUnknown
@@ -56,6 +58,19 @@ def test_without_a_public_address_there_are_no_webhooks(owner: User, settings: L
         a_webhook(owner)
     assert (refused.value.status, "PLATFORM_BASE_URL" in refused.value.hint) == (503, True)
     assert not Webhook.objects.exists()
+
+
+@pytest.mark.parametrize(("given", "kept"), [("", ""), ("https://a.example/b/", "https://a.example/b")])
+def test_the_public_address_is_kept_without_a_slash(monkeypatch: pytest.MonkeyPatch, given: str, kept: str) -> None:
+    monkeypatch.setenv("PLATFORM_BASE_URL", given)
+    assert env.base_url("PLATFORM_BASE_URL") == kept
+
+
+@pytest.mark.parametrize("address", ["taskloom.example.com", "ftp://a.example", "https://", "https://a.example?b=c"])
+def test_what_is_no_address_stops_the_start(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("PLATFORM_BASE_URL", address)
+    with pytest.raises(ImproperlyConfigured, match="PLATFORM_BASE_URL must be like https://"):
+        env.base_url("PLATFORM_BASE_URL")
 
 
 def test_a_provider_that_nobody_understands_is_refused(owner: User) -> None:
