@@ -14,7 +14,7 @@ _CHARACTERS = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """A block yielded something. A thread that was given up may still do so: its `attempt` is over."""
+    """A block yielded something, in this `attempt`: what is heard of an earlier one does not count."""
 
     activation: Activation
     emission: Emission | Used

@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import CancelledError, Executor
+from contextlib import suppress
 from typing import cast
 
 from pydantic import BaseModel
@@ -32,8 +33,7 @@ async def run_block(
             if isinstance(emissions, AsyncIterator):
                 suspension = await _forward(emissions, activation, mailbox)
             else:
-                loop = asyncio.get_running_loop()
-                suspension = await loop.run_in_executor(threads, _forward_sync, emissions, activation, mailbox, loop)
+                suspension = await _forward_in_thread(emissions, activation, mailbox, threads)
             failpoint("effect.after")
     # A block is foreign code: whatever it raises, even to end the process or a task, is its node's failure.
     except BaseException as problem:
@@ -81,21 +81,55 @@ async def _forward(
     return None
 
 
-def _forward_sync(
-    emissions: Iterator[Emission | Suspension | Used],
-    activation: Activation,
-    mailbox: Mailbox,
-    loop: asyncio.AbstractEventLoop,
+async def _forward_in_thread(
+    emissions: Iterator[Emission | Suspension | Used], activation: Activation, mailbox: Mailbox, threads: Executor
 ) -> Suspension | None:
-    attempt = activation.attempt
+    loop = asyncio.get_running_loop()
+    ear = _Ear(activation, mailbox, loop)
+    try:
+        return await loop.run_in_executor(threads, _forward_sync, emissions, ear)
+    finally:
+        ear.close()
+
+
+class _Ear:
+    """Hears what a plain generator gives in its thread. Once it is closed the thread must wait for nothing more."""
+
+    def __init__(self, activation: Activation, mailbox: Mailbox, loop: asyncio.AbstractEventLoop) -> None:
+        self._activation = activation
+        self._attempt = activation.attempt
+        self._mailbox = mailbox
+        self._loop = loop
+        self._hearing: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    def hear(self, emission: Emission | Used) -> bool:
+        """Pass an emission on once there is room for it; false when nobody listens. Called from the thread."""
+        if not self._is_closed:
+            with suppress(CancelledError):
+                asyncio.run_coroutine_threadsafe(self._put(emission), self._loop).result()
+        return not self._is_closed
+
+    def close(self) -> None:
+        """Listen no more. Called from the loop."""
+        self._is_closed = True
+        if self._hearing is not None:
+            self._hearing.cancel()
+
+    async def _put(self, emission: Emission | Used) -> None:
+        if not self._is_closed:
+            self._hearing = asyncio.current_task()
+            await self._mailbox.put_emission(Emitted(self._activation, emission, self._attempt))
+            self._hearing = None
+
+
+def _forward_sync(emissions: Iterator[Emission | Suspension | Used], ear: _Ear) -> Suspension | None:
     try:
         for emission in emissions:
             suspension = suspension_of(emission)
             if suspension is not None:
                 return suspension
-            message = Emitted(activation, cast(Emission | Used, emission), attempt)
-            asyncio.run_coroutine_threadsafe(mailbox.put_emission(message), loop).result()
-            if activation.is_closed:
+            if not ear.hear(cast(Emission | Used, emission)):
                 break
         return None
     finally:

@@ -79,6 +79,18 @@ def test_a_node_that_takes_too_long_fails(owner: User, run: Run, probe: str) -> 
     assert outputs(ended) == {"out": ["Not done within 0.1 s"]}
 
 
+def test_what_a_thread_gives_once_its_node_was_given_up_is_not_heard(owner: User, run: Run) -> None:
+    graph = draw(
+        owner,
+        {"slow": ("ProbeThread", {"seconds": 0.2, "value": "late"}), "out": output(), "never": output("never")},
+        ["slow.error -> out.value", "slow.value -> never.value"],
+    )
+    # What comes late comes while it waits for the next attempt.
+    ended = run(with_policy(graph, "slow", timeout_seconds=0.1, retry={"attempts": 2, "seconds": 0.5}))
+    assert outputs(ended) == {"out": ["Not done within 0.1 s"]}
+    assert NodeExecution.objects.get(run=ended.pk, node_id=graph.nodes["slow"]).output_count == 1
+
+
 def endless(owner: User) -> Drawn:
     """A loop that nothing ends."""
     return draw(

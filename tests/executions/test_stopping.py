@@ -1,5 +1,6 @@
 """Runs that are asked to stop."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from executions import services
 from executions.engine.engine import Engine
 from executions.errors import NoSuchRun
 from executions.kinds import NodeStatus, Status
-from executions.models import GraphExecution, NodeExecution
+from executions.models import GraphExecution, NodeExecution, NodeOutput
 from tests.drawing import Drawn, draw
 from tests.executions.conftest import ended, eventually
 from tests.executions.test_engine import calling, kinds
@@ -58,6 +59,25 @@ def test_a_running_run_ends_within_moments(owner: User, engine: Engine, hold: Pa
     assert kinds(stopped) == ["run.queued", "run.started", "node.started", "node.terminated", "run.terminated"]
     node.refresh_from_db()
     assert (node.status, node.ended_at is not None) == (NodeStatus.TERMINATED, True)
+
+
+def test_a_stopped_run_gives_the_thread_of_an_endless_generator_back(
+    owner: User, another_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("executions.engine.engine.BLOCK_THREADS", 1)
+    engine = another_engine()
+    endless = draw(
+        owner,
+        {"many": ("ProbeThread", {"times": 10**9}), "slow": ("ProbeRead", {"seconds": 60})},
+        ["many.value -> slow.value"],
+    )
+    run = start(endless, owner, engine)
+    # As many as its run takes up: from then on it waits for room.
+    eventually(lambda: NodeOutput.objects.filter(run=run.pk).count() > 256)
+    services.stop_run(run.pk)
+    assert ended(run.pk).status == Status.TERMINATED
+    next_one = start(draw(owner, {"one": ("ProbeThread", {"value": 1})}), owner, engine)
+    assert ended(next_one.pk).status == Status.COMPLETED
 
 
 def test_a_parked_run_ends_at_once_with_its_open_nodes(owner: User, engine: Engine) -> None:
