@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 
+from accounts.keys import has_budget
 from core import json
 from core.after_commit import send
 from core.ids import uuid7
@@ -54,11 +55,11 @@ _INSERT_RUN = """
 INSERT INTO executions_graphexecution (
     id, user_id, graph_id, graph_version, source_run_id, source_node_id, trigger_key, request_hash, inputs,
     credential_inputs, nodes_input_masks, nodes_to_skip, is_dry_run, preset_id, node_budget, output_budget,
-    max_credits, price_version, deadline_at,
+    max_credits, api_key_id, price_version, deadline_at,
     human_in_the_loop_safe_mode, sensitive_action_safe_mode, fence, head_seq, node_count, node_error_count)
 SELECT %(id)s, user_id, graph_id, graph_version, id, %(node)s, %(trigger_key)s, %(request_hash)s, inputs,
     credential_inputs, %(masks)s, %(skipped)s, is_dry_run, preset_id, node_budget + %(ended)s, output_budget,
-    max_credits, %(price_version)s::integer,
+    max_credits, api_key_id, %(price_version)s::integer,
     clock_timestamp() + (deadline_at - created_at),
     (SELECT g.human_in_the_loop_safe_mode FROM graphs_graph g WHERE g.id = graph_id),
     (SELECT g.sensitive_action_safe_mode FROM graphs_graph g WHERE g.id = graph_id),
@@ -114,10 +115,12 @@ def retry_run(
     """Queue a new run that takes over what succeeded in an ended one, and runs again what failed or was under way.
 
     What consumed the error of a failed node is dropped with all that followed from it. A block that gave outputs
-    before it failed does not give them again. Budget, time limit and a node's attempts begin anew. `trigger_key`,
-    `request_hash` and `ring` are as in `start_run`.
+    before it failed does not give them again. Budget, time limit and a node's attempts begin anew; what it uses counts
+    in the budget of the API key that the ended one was started with. `trigger_key`, `request_hash` and `ring` are as
+    in `start_run`.
 
-    Raises `NoSuchRun`, `RunUnderWay`, `KeyReused`, or `NothingToRetry` when the run is COMPLETED and no node failed.
+    Raises `NoSuchRun`, `RunUnderWay`, `KeyReused`, `InsufficientCredits`, `KeyBudgetUsedUp`, or `NothingToRetry` when
+    the run is COMPLETED and no node failed.
     """
     source = _ended_run(run_id)
     if source.status == Status.COMPLETED and not source.node_error_count:
@@ -148,8 +151,8 @@ def replay_run(
     `inputs` (pin → value) win over whatever else the node is given. `trigger_key`, `request_hash` and `ring`
     are as in `start_run`.
 
-    Raises `NoSuchRun`, `RunUnderWay`, `NoSuchNode`, `KeyReused`, or `NotRunnable` when the graph cannot run with these
-    inputs.
+    Raises `NoSuchRun`, `RunUnderWay`, `NoSuchNode`, `KeyReused`, `InsufficientCredits`, `KeyBudgetUsedUp`, or
+    `NotRunnable` when the graph cannot run with these inputs.
     """
     source = _ended_run(run_id)
     definition = load_definition(source.graph_id, source.graph_version)
@@ -258,8 +261,8 @@ def _queue(source: GraphExecution, takeover: Takeover, columns: Mapping[str, Any
             return started_by(source.user_id, [(columns["trigger_key"], columns["request_hash"])])[0]
         run_id: UUID = inserted[0]
         if arguments["price_version"] is not None:
-            caps = {run_id: source.max_credits}
-            wishes = funding.wishes(source.graph_id, source.graph_version, arguments["price_version"], caps)
+            caps, keys = {run_id: source.max_credits}, _budgeted(run_id, source.api_key_id)
+            wishes = funding.wishes(source.graph_id, source.graph_version, arguments["price_version"], caps, keys)
             if wishes:
                 holds.place(source.user_id, wishes)
         cursor.execute(_COPY, {**_rows(takeover), "run": run_id, "source": source.pk, "queued": EventKind.RUN_QUEUED})
@@ -270,6 +273,11 @@ def _queue(source: GraphExecution, takeover: Takeover, columns: Mapping[str, Any
         else:
             send(hints=[hint])
     return GraphExecution.objects.get(pk=run_id)
+
+
+def _budgeted(run_id: UUID, key_id: UUID | None) -> dict[UUID, UUID]:
+    """The API key whose budget the run counts in, if there is one: that of the run before it."""
+    return {run_id: key_id} if key_id is not None and has_budget(key_id) else {}
 
 
 def _price_version(source: GraphExecution) -> int | None:

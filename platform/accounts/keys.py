@@ -147,6 +147,11 @@ def own_key(owner: User, key_id: UUID) -> ApiKey:
     return key
 
 
+def has_budget(key_id: UUID) -> bool:
+    """Whether what the runs of this key use is limited; one that is revoked limits nothing any more."""
+    return ApiKey.objects.filter(pk=key_id, max_credits__isnull=False).exclude(status=ApiKeyStatus.REVOKED).exists()
+
+
 @transaction.atomic
 def set_permissions(owner: User, key_id: UUID, permissions: Iterable[ApiKeyPermission]) -> ApiKey:
     """Replace what a key may do, from its next request on; raises `NoSuchApiKey` and `RevokedForGood`."""
