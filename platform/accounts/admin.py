@@ -2,19 +2,20 @@
 
 from typing import Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms import IntegerField, ModelForm
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from accounts import keys
 from accounts.errors import BudgetTaken
 from accounts.models import ApiKey, ApiKeyStatus, Identity, Impersonation, Login, User
 from core.admin import ReadOnly
+from core.errors import DomainError
 from core.units import MOST_CREDITS
 
 # Rights come from the role alone, so a group would promise what it does not keep.
@@ -115,6 +116,20 @@ class ApiKeyAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         """Set the budget as the key's owner would."""
         keys.set_budget(obj.user, obj.pk, obj.max_credits)
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The page of a key; what its runs did since its form was checked may make it say no after all."""
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except DomainError as error:
+            self.message_user(request, f"The budget is as it was: {error.message}", messages.ERROR)
+            return HttpResponseRedirect(request.path)
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         """Whoever operates the platform may."""
