@@ -56,11 +56,13 @@ WITH total AS MATERIALIZED ({TOTALS}), asked AS (
 ), opening AS (
     SELECT d.user_id, d.day, COALESCE(sum(total.change), 0) AS balance
     FROM days d LEFT JOIN total ON total.user_id = d.user_id AND total.day < d.day GROUP BY 1, 2
-), moved AS (
-    SELECT t.id, sum(CASE WHEN t.credit = 'user' THEN t.amount ELSE -t.amount END)
-        OVER (PARTITION BY d.user_id, d.day ORDER BY t.at, t.id) AS change
-    FROM days d JOIN credits_transfer t ON t.user_id = d.user_id
-        AND t.at >= d.day::timestamp AT TIME ZONE 'UTC' AND t.at < (d.day + 1)::timestamp AT TIME ZONE 'UTC'
+), moved AS MATERIALIZED (
+    SELECT of_day.* FROM days d, LATERAL (
+        SELECT t.id,
+            sum(CASE WHEN t.credit = 'user' THEN t.amount ELSE -t.amount END) OVER (ORDER BY t.at, t.id) AS change
+        FROM credits_transfer t WHERE t.user_id = d.user_id
+            AND t.at >= d.day::timestamp AT TIME ZONE 'UTC' AND t.at < (d.day + 1)::timestamp AT TIME ZONE 'UTC'
+    ) AS of_day
 )
 SELECT asked.id, (opening.balance + moved.change)::bigint
 FROM asked JOIN opening USING (user_id, day) JOIN moved USING (id)

@@ -7,13 +7,16 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from accounts.models import User
 from credits import ledger
+from credits.history import history_of
 from credits.kinds import CREDIT, Kind
 from tests import make
-from tests.credits.books import a_transfer, at
+from tests.credits.books import a_transfer, add_up, at
 
 
 def page(client: APIClient, **query: Any) -> Any:
@@ -175,3 +178,46 @@ def test_a_run_is_told_whole_however_many_charges_it_has(api: APIClient, user: U
     assert [[(each["amount_microcredits"], each["usage_node_count"]) for each in lines] for lines in found] == [
         [(-450, 450)], [(-5, 1)],
     ]  # fmt: skip
+
+
+USED = """
+INSERT INTO credits_transfer (key, user_id, debit, credit, amount, kind, metadata, run_id, at)
+SELECT format('use:%%s:%%s', d, n), %(user)s, 'user', 'revenue', 1, 'USAGE', '{}',
+    md5(format('%%s:%%s', d, n / 3))::uuid, '2026-01-01'::timestamptz + make_interval(days => d, mins => n)
+FROM generate_series(%(first)s, %(last)s) AS d, generate_series(0, 89) AS n
+"""
+
+
+def test_a_page_reads_no_more_transfers_for_those_of_earlier_days(transactional_db: None, user: User) -> None:
+    read = []
+    for first, last in ((60, 63), (1, 59)):
+        with connection.cursor() as cursor:
+            cursor.execute(USED, {"user": user.pk, "first": first, "last": last})
+        add_up()
+        read.append(transfers_read_by(lambda: history_of(user.pk, limit=20)))
+    after_days, after_months = read
+    assert after_months == after_days < 600
+
+
+def transfers_read_by(work: Callable[[], object]) -> int:
+    """How many rows of transfers Postgres looks at."""
+
+    def rows(plan: dict[str, Any]) -> float:
+        mine = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0) if is_of_transfers(plan) else 0
+        return float(mine * plan["Actual Loops"]) + sum(map(rows, plan.get("Plans", [])))
+
+    def is_of_transfers(plan: dict[str, Any]) -> bool:
+        return plan.get("Relation Name") == "credits_transfer"
+
+    with CaptureQueriesContext(connection) as asked:
+        work()
+    with transaction.atomic(), connection.cursor() as cursor:
+        # Small tables are read whole otherwise.
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("ANALYZE credits_transfer")
+        found = 0.0
+        for query in asked.captured_queries:
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query['sql']}")
+            [[told]] = cursor.fetchall()
+            found += rows(told[0]["Plan"])
+    return int(found)
