@@ -120,6 +120,7 @@ class Delivery(models.Model):
     objects = DeliveryQuerySet.as_manager()
 
     class Meta:
+        verbose_name_plural = "deliveries"
         indexes = (
             models.Index(fields=["webhook", "-received_at", "-id"], name="deliveries_by_time"),
             models.Index(fields=["received_at", "id"], name="deliveries_left", condition=Q(taken_up_at__isnull=True)),
