@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from textwrap import shorten
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from executions.reading import block_name, rows_of, time_text
 from graphs.services import load_definition
 
 MAX_SENTENCES = 100
+_LONGEST_ERROR = 300
 
 _WORKERS = """
 SELECT count(*) FROM executions_graphexecution
@@ -123,6 +125,10 @@ def _about_nodes(run: GraphExecution, now: datetime) -> Iterator[str]:
 def _about_end(run: GraphExecution) -> Iterator[str]:
     reason = f": {run.error}" if run.error else ""
     yield f"It ended as {run.status} at {time_text(run.ended_at)}{reason.rstrip('.')}."
+    if run.node_error_count:
+        failed = NodeExecution.objects.filter(run=run, status=NodeStatus.FAILED).order_by("ended_at", "pk")
+        for node in failed.only("node_id", "block_id", "error")[: MAX_SENTENCES + 1]:
+            yield of_failed(f"Node {block_name(node.block_id)} {node.node_id}", node.error)
     blocks = {str(node.id): node.block_id for node in load_definition(run.graph_id, run.graph_version).nodes}
     for stalled in run.stalled:
         yield of_stalled(stalled, block_name(blocks[stalled["node_id"]]))
@@ -192,6 +198,11 @@ def of_task(name: str, task: NodeTask | None, now: datetime) -> str:
         return f"{name} ran {running}, which fell silent: its lease ended {silent} ago, and another takes it over."
     given = f"; it has given {task.output_count} outputs so far" if task.output_count else ""
     return f"{name} is running {running}{given}."
+
+
+def of_failed(name: str, error: str) -> str:
+    """A node that failed, with the beginning of what it said."""
+    return f"{name} failed: {shorten(error, _LONGEST_ERROR, placeholder=' …').rstrip('.') or 'it did not say why'}."
 
 
 def of_stalled(stalled: Mapping[str, Any], block: str) -> str:

@@ -157,6 +157,20 @@ def test_an_ended_run_names_the_pins_that_got_nothing(owner: User, run: Run) -> 
     assert reasons.sentences[0].startswith("It ended as COMPLETED at 20")
 
 
+def test_an_ended_run_names_the_nodes_that_failed(owner: User, run: Run) -> None:
+    graph = draw(
+        owner,
+        {"bad": ("FillTextTemplate", {"format": "{{ a", "values": {"a": 1}}), "out": output()},
+        ["bad.output -> out.value"],
+    )
+    end, failed, never = why(run(graph).pk).sentences
+    assert end.startswith("It ended as COMPLETED at 20")
+    assert failed.startswith(
+        f"Node FillTextTemplateBlock {graph.nodes['bad']} failed: template: line 1: unexpected end"
+    )
+    assert never == f"Node AgentOutputBlock {graph.nodes['out']} never ran: no value reached it."
+
+
 def test_why_is_answered_over_http_and_on_the_command_line(
     api: APIClient, stranger: APIClient, user: User, client_of: Callable[[User], APIClient]
 ) -> None:
