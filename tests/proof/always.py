@@ -1,4 +1,4 @@
-"""What must hold at every moment, whoever is in the middle of what; tests/invariants.py is about moments of rest."""
+"""What must hold at every moment, whoever is in the middle of what; tests/invariants is about moments of rest."""
 
 from collections import Counter
 from collections.abc import Iterator

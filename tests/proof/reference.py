@@ -97,7 +97,7 @@ class Interpreter:
             if len(self.turns) >= self._budget:
                 raise OverBudget
             self.turns.append(turn)
-            turn.emissions = self._emissions(turn)
+            turn.emissions = self.emissions_of(turn)
         elif (emission := next(turn.emissions, None)) is None:
             lane.popleft()
         else:
@@ -134,11 +134,11 @@ class Interpreter:
     def _is_static(self, link: LinkDefinition) -> bool:
         return link.is_static or self._blocks[link.source_id].static_output
 
-    def _emissions(self, turn: Turn) -> Iterator[Emission]:
+    def emissions_of(self, turn: Turn) -> Iterator[Emission]:
         """What the block gives, each value as it is stored; an error ends it and comes last."""
         block = self._blocks[turn.node]
         try:
-            turn.inputs = self._inputs_of(turn, block)
+            turn.inputs = self.inputs_of(turn)
             for pin, value in self._answered(turn.node, block, prepare(block, turn.inputs), ()):
                 if pin == "error":
                     turn.status = "FAILED"
@@ -161,12 +161,13 @@ class Interpreter:
             if not isinstance(emission, Used):
                 yield emission
 
-    def _inputs_of(self, turn: Turn, block: Block) -> dict[str, Any]:
+    def inputs_of(self, turn: Turn) -> dict[str, Any]:
         """Constants of pins without links, over them what arrived or the run's input, over that the mask."""
         node = self._nodes[turn.node]
         given = {pin: value for pin, value in node.input_default.items() if pin not in self._linked[turn.node]}
         given.update(turn.arrived)
-        if block.kind is Kind.INPUT and not turn.arrived and node.input_default.get("name") in self._inputs:
+        is_input = self._blocks[turn.node].kind is Kind.INPUT
+        if is_input and not turn.arrived and node.input_default.get("name") in self._inputs:
             given["value"] = self._inputs[node.input_default["name"]]
         return pins.merge({**given, **self._masks.get(str(turn.node), {})})
 
