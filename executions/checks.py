@@ -8,7 +8,7 @@ from graphs.blocks.base import Block, Kind
 from graphs.checks import Masks, check_run, check_structure
 from graphs.definition import GraphDefinition, LinkDefinition, NodeDefinition
 from graphs.errors import NodeErrors
-from graphs.interface import trigger_of
+from graphs.interface import credentials_masks, trigger_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,15 @@ class RunChecks:
         if errors or not self._bare.errors.keys() <= given.keys():
             return self._look_at_all(inputs, masks)
         return Answer(nodes_to_skip=(self._bare.nodes_to_skip - given.keys()) | nodes_to_skip)
+
+    def masks(self, credential_inputs: Mapping[str, Any], masks: Masks) -> Masks:
+        """What nodes are given by whoever starts a run: credentials by their names, and over them `masks`."""
+        if not credential_inputs:
+            return masks
+        merged = credentials_masks(self.definition.nodes, credential_inputs)
+        for node_id, pins in masks.items():
+            merged[node_id] = {**merged.get(node_id, {}), **pins}
+        return merged
 
     def nodes_of_input(self, name: str) -> list[str]:
         """The ids of the input nodes that are called so, of a graph without flaws."""

@@ -176,7 +176,7 @@ class _Drawing:
             return NodeEstimate(node, self._estimate(called.source, called.p50, called.p90, most), None, 0)
         entries = self._known.of(block)
         most = self._worst_case.of_block(node, entries)
-        entry = prices.likely(entries, node.input_default, self._linked[node.id])
+        entry = prices.likely(entries, node, self._linked[node.id])
         source = Source.LIMITS if any(each.amount for each in entries) else Source.FREE
         if entry is None or not entry.amount:
             return NodeEstimate(node, self._estimate(source, 0, 0, most), None, 0)

@@ -58,7 +58,7 @@ def likely_price(graph_id: UUID, version: int, price_version: int) -> tuple[int,
         linked[link.sink_id].add(link.sink_name)
     total = 0
     for node in definition.nodes:
-        entry = prices.likely(known.of(BLOCKS.get(node.block_id)), node.input_default, linked[node.id])
+        entry = prices.likely(known.of(BLOCKS.get(node.block_id)), node, linked[node.id])
         total += 0 if entry is None else entry.amount
     return total, calls_others(definition)
 

@@ -10,6 +10,8 @@ from credits.kinds import CREDIT, MOST
 from credits.price_lists import Entries, Entry
 from graphs.blocks.base import Block, Price
 from graphs.blocks.registry import BLOCKS
+from graphs.definition import NodeDefinition
+from graphs.pinouts import pinout
 
 # For every so many activations of a run.
 FEE = CREDIT
@@ -84,10 +86,14 @@ def due(entry: Entry, quantity: float) -> int:
     return min(math.ceil(entry.amount * quantity), MOST)
 
 
-def likely(entries: Iterable[Entry], constants: Mapping[str, Any], unknown: Iterable[str]) -> Entry | None:
-    """The first entry that can match, when of the pins in `unknown` anything may come."""
-    known = [{pin: value for pin, value in entry.match.items() if pin not in set(unknown)} for entry in entries]
-    return next((entry for entry, match in zip(entries, known, strict=True) if is_subset(match, constants)), None)
+def likely(entries: Iterable[Entry], node: NodeDefinition, linked: Iterable[str]) -> Entry | None:
+    """The first entry that can match; linked pins, and credentials that the graph does not name, may get anything."""
+    credentials = pinout(BLOCKS.get(node.block_id)).credentials
+    unknown = {*linked, *(pin for pin in credentials if not node.input_default.get(pin))}
+    known = [{pin: value for pin, value in entry.match.items() if pin not in unknown} for entry in entries]
+    return next(
+        (entry for entry, match in zip(entries, known, strict=True) if is_subset(match, node.input_default)), None
+    )
 
 
 def is_subset(match: Mapping[str, Any], data: Mapping[str, Any]) -> bool:

@@ -140,6 +140,8 @@ def start_run(
 
     Whether people are asked is what the graph says now, or said when the calling run began.
     `inputs` go to the input nodes by name, `nodes_input_masks` (node id → pin → value) win over everything else.
+    `credential_inputs` go to the nodes by their names in the graph's `credentials_input_schema`; runs that it calls
+    are given the same.
     `preset_id` is written down as what it was started from; see `executions.presets`.
     The run ends as FAILED when it would begin more than `node_budget` activations or give more than `output_budget`
     outputs (`TASKLOOM_OUTPUTS_PER_RUN` unless given), or after `timeout_seconds`; or, where use is paid for, when it
@@ -156,7 +158,7 @@ def start_run(
     parent = _parent(parent_id)
     request = RunRequest(
         inputs=inputs,
-        credential_inputs=credential_inputs or {},
+        credential_inputs=(credential_inputs or {}) if parent is None else parent.credential_inputs,
         nodes_input_masks=nodes_input_masks or {},
         preset_id=preset_id,
         trigger_key=trigger_key,
@@ -296,12 +298,13 @@ def _parent(run_id: UUID | None) -> GraphExecution | None:
 
 def _row_of(request: RunRequest, checks: RunChecks) -> dict[str, Any]:
     """The columns of `_OWN`, JSON as text; raises `NotRunnable`, `NotStorable` or `TooLarge`."""
-    answer = checks.answer(request.inputs, request.nodes_input_masks)
+    of_nodes = checks.masks(request.credential_inputs, request.nodes_input_masks)
+    answer = checks.answer(request.inputs, of_nodes)
     if answer.errors:
         raise NotRunnable(answer.errors)
-    inputs, masks = encode(request.inputs), encode(request.nodes_input_masks)
+    inputs, masks = encode(request.inputs), encode(of_nodes)
     if MARK in inputs or MARK in masks:
-        missing = missing_files(checks, checks.definition.owner_id, request.inputs, request.nodes_input_masks)
+        missing = missing_files(checks, checks.definition.owner_id, request.inputs, of_nodes)
         if missing:
             raise NotRunnable(missing)
     return {

@@ -42,9 +42,7 @@ def credentials_schema(nodes: Iterable[NodeLike]) -> dict[str, Any]:
     for node, block in _placed(nodes):
         for pin in pinout(block).credentials:
             field = block_input_schema(block)["properties"][pin]
-            providers = sorted(_providers(node, field))
-            types = sorted(field.get("credentials_types", ()))
-            name = f"{'-'.join(providers)}_{'-'.join(types)}_credentials"
+            name, providers, types = _group_of(node, field)
             schema = properties.setdefault(name, _credentials_group(providers, types))
             _unite(schema["credentials_scopes"], field.get("credentials_scopes", ()))
             value = node.input_default.get(field.get("discriminator", ""))
@@ -52,6 +50,17 @@ def credentials_schema(nodes: Iterable[NodeLike]) -> dict[str, Any]:
             if node.metadata.get("credentials_optional") is not True:
                 _unite(required, (name,))
     return {"type": "object", "properties": properties, "required": required}
+
+
+def credentials_masks(nodes: Iterable[NodeLike], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What nodes get, by id and pin, of the credentials that are `given` by their names in `credentials_schema`."""
+    masks: dict[str, dict[str, Any]] = {}
+    for node, block in _placed(nodes):
+        for pin in pinout(block).credentials:
+            name, _, _ = _group_of(node, block_input_schema(block)["properties"][pin])
+            if name in given:
+                masks.setdefault(str(node.id), {})[pin] = given[name]
+    return masks
 
 
 def trigger_of(nodes: Iterable[NodeLike]) -> Placed | None:
@@ -125,6 +134,13 @@ def _trigger_setup(placed: Sequence[Placed]) -> dict[str, Any] | None:
         },
         "credentials_input_name": credentials[0] if credentials else None,
     }
+
+
+def _group_of(node: NodeLike, field: Mapping[str, Any]) -> tuple[str, list[str], list[str]]:
+    """The name under which a run is given the credentials of a pin, and which providers and types would do."""
+    providers = sorted(_providers(node, field))
+    types = sorted(field.get("credentials_types", ()))
+    return f"{'-'.join(providers)}_{'-'.join(types)}_credentials", providers, types
 
 
 def _providers(node: NodeLike, field: Mapping[str, Any]) -> set[str]:
