@@ -18,7 +18,7 @@ from uuid import UUID
 import uvloop
 from django.conf import settings
 from django.db import DatabaseError
-from psycopg import OperationalError
+from psycopg import Error, OperationalError
 from psycopg_pool import PoolTimeout
 
 from core import http
@@ -253,5 +253,5 @@ class Engine:
                     driver = self._drivers.get(run_id)
                     if driver is not None and driver.claim.fence == held[run_id]:
                         driver.see(seen["wakes"], cancelled=seen["cancelled"])
-            except OperationalError as error:
+            except Error as error:
                 log.warning("Leases could not be looked after: %s", error)

@@ -45,6 +45,16 @@ def lapse(run: GraphExecution) -> None:
         )
 
 
+def let_others_only_read(how: str) -> None:
+    """Change the setting for all connections but this one, and let nobody keep an old one."""
+    with connection.cursor() as cursor:
+        cursor.execute(f'ALTER DATABASE "{connection.settings_dict["NAME"]}" {how}')
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
 def take_over(run: GraphExecution, heir: Engine) -> None:
     """Let `heir` have a run whose first worker still commits, and with each commit renews the lease."""
 
@@ -399,3 +409,19 @@ def test_a_block_that_hangs_ends_its_process_and_not_the_runs_beside_it(owner: U
     with worker(tmp_path / "second.log"):
         assert outputs(ended(beside.pk, 30)) == {"out": [1]}
         assert ended(hanging.pk, 30).status == Status.TERMINATED
+
+
+def test_a_database_that_could_only_be_read_for_a_while_leaves_no_worker_deaf(
+    owner: User, engine: Engine, settings: Settings, hold: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.LEASE_SECONDS = 1
+    run = start(draw(owner, {"stuck": ("ProbeRead", {"hold": str(hold)})}), owner)
+    engine.ring([run.pk])
+    eventually(lambda: NodeExecution.objects.filter(run=run.pk).exists())
+    let_others_only_read("SET default_transaction_read_only = on")
+    try:
+        eventually(lambda: "Leases could not be looked after: cannot execute UPDATE in a read-only" in caplog.text)
+    finally:
+        let_others_only_read("RESET default_transaction_read_only")
+    services.stop_run(run.pk)
+    assert ended(run.pk).status == Status.TERMINATED
