@@ -15,7 +15,7 @@ from executions.engine.answers import Question, RunApart
 from executions.engine.follower import follow, tell_end
 from executions.engine.mailbox import Broken, Called, Ended, Mailbox, Silent
 from executions.engine.rows import Claim
-from executions.engine.runner import run_block, was_done
+from executions.engine.runner import LAST_SECONDS, run_block, was_done
 from executions.engine.state import Activation
 from executions.engine.surroundings import Surroundings
 from executions.engine.waits import Waits
@@ -65,10 +65,11 @@ class Beside:
         self._tasks.pop(activation.id, None)
 
     async def abandon(self) -> None:
-        """Give everything up."""
+        """Give everything up; blocks that would not end are left to themselves."""
         for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=LAST_SECONDS)
         self._tasks.clear()
 
     def _begin(self, activation: Activation, work: Coroutine[Any, Any, None]) -> None:

@@ -15,6 +15,9 @@ from executions.engine.state import Activation
 from executions.failpoints import failpoint
 from graphs.blocks.base import BlockError, Context, Emission, Suspension, Used
 
+# How long a block may take to end once it is told to; then it is left to itself.
+LAST_SECONDS = 1.0
+
 
 async def run_block(
     activation: Activation, block_input: BaseModel, context: Context, mailbox: Mailbox, threads: Executor
@@ -24,6 +27,15 @@ async def run_block(
     suspension: Suspension | None = None
     seconds = activation.node.policy.timeout_seconds
     limit = asyncio.timeout(seconds)
+    late = BlockError("" if seconds is None else f"Not done within {seconds:g} s")
+    is_left = False
+
+    def leave() -> None:
+        nonlocal is_left
+        is_left = True
+        mailbox.put(Ended(activation, late))
+
+    patience = None if seconds is None else asyncio.get_running_loop().call_later(seconds + LAST_SECONDS, leave)
     began = time.monotonic()
     try:
         async with limit:
@@ -39,9 +51,13 @@ async def run_block(
     except BaseException as problem:
         if _is_cancelled():
             raise
-        error = BlockError(f"Not done within {seconds:g} s") if limit.expired() else problem
-    activation.seconds += time.monotonic() - began
-    mailbox.put(Ended(activation, error, suspension))
+        error = late if limit.expired() else problem
+    finally:
+        if patience is not None:
+            patience.cancel()
+    if not is_left:
+        activation.seconds += time.monotonic() - began
+        mailbox.put(Ended(activation, error, suspension))
 
 
 async def was_done(activation: Activation, block_input: BaseModel, context: Context, mailbox: Mailbox) -> bool:
@@ -74,6 +90,8 @@ async def _forward(
     emissions: AsyncIterator[Emission | Suspension | Used], activation: Activation, mailbox: Mailbox
 ) -> Suspension | None:
     async for emission in emissions:
+        if _is_cancelled():
+            break
         suspension = suspension_of(emission)
         if suspension is not None:
             return suspension

@@ -17,12 +17,13 @@ from core.errors import DomainError
 from executions import blobs, services
 from executions.again import replay_run
 from executions.engine.engine import Engine
-from executions.kinds import FINAL, Status
+from executions.kinds import FINAL, NodeStatus, Status
 from executions.models import GraphExecution, NodeExecution, NodeOutput
 from tests import make
 from tests.drawing import Drawn, draw
 from tests.executions.conftest import Run, ended, eventually
-from tests.executions.test_engine import calling, output
+from tests.executions.test_engine import calling, output, outputs
+from tests.executions.test_limits import with_policy
 from tests.packages.taskloom_probe.hostile import BEHAVIOUR, REFUSED, STORABLE, nested
 
 pytestmark = pytest.mark.timeout(180)
@@ -120,6 +121,22 @@ def test_whatever_a_block_does_only_its_node_fails(owner: User, engine: Engine, 
     assert a_quick_run(owner, engine) < 2
     # A generator that was not told to end, and says so when it is, says it here and not in a later test.
     gc.collect()
+
+
+def test_a_block_that_would_not_end_is_left_to_itself_when_its_time_is_up_or_its_run_is_stopped(
+    owner: User, engine: Engine
+) -> None:
+    deaf = ("HostileTask", {"case": "would not end"})
+    slow, endless = (
+        draw(owner, {"slow": deaf, "out": output()}, ["slow.error -> out.value"]),
+        draw(owner, {"one": deaf}),
+    )
+    timed, stopped = start(owner, with_policy(slow, "slow", timeout_seconds=0.1)), start(owner, endless)
+    engine.ring([timed.pk, stopped.pk])
+    eventually(lambda: NodeExecution.objects.filter(run=stopped.pk, status=NodeStatus.RUNNING).exists())
+    services.stop_run(stopped.pk)
+    assert ended(stopped.pk, timeout=5).status == Status.TERMINATED
+    assert outputs(ended(timed.pk, timeout=5)) == {"out": ["Not done within 0.1 s"]}
 
 
 def test_the_name_of_an_output_is_a_text_that_can_be_stored(owner: User, engine: Engine) -> None:

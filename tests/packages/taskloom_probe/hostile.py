@@ -6,8 +6,10 @@ import datetime
 import decimal
 import enum
 import sys
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -211,6 +213,15 @@ def stubborn() -> Iterator[Any]:
         yield "value", 2
 
 
+async def deaf() -> AsyncIterator[Any]:
+    """Does not end when it is told to, and gives something much later."""
+    until = time.monotonic() + 15
+    while time.monotonic() < until:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.1)
+    yield "value", "late"
+
+
 async def waiting() -> None:
     """Returns nothing, later."""
 
@@ -285,6 +296,7 @@ def cases() -> dict[str, Callable[[], Any]]:
         **{name: run for name, (run, _) in BEHAVIOUR.items()},
         "gives many": lambda: (("value", number) for number in range(100_000)),
         "gives nothing": lambda: iter(()),
+        "would not end": deaf,
     }
 
 
