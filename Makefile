@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format openapi bench fuzz tour crash chaos drill soak clean
+.PHONY: help install run test check format openapi record bench fuzz tour crash chaos drill soak clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -36,6 +36,9 @@ format: .venv/.installed ## Bring the code into its style
 
 openapi: .venv/.installed ## Write down what the interface is now; review the difference
 	$(PYTHON) -m tests.services manage.py spectacular --fail-on-warn --validate --file tests/wire/openapi.yaml
+
+record: .venv/.installed ## Write down what came of the graphs in tests/recorded that have no turns yet
+	@exec $(PYTHON) -m pytest tests/recorded --record -n 0 -q $(ARGS)
 
 bench: .venv/.installed ## Measure the platform beside bare Celery and Postgres; ARGS="--only W2,W4", ARGS=--all …
 	@exec $(PYTHON) -m tests.bench $(ARGS)
