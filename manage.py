@@ -8,11 +8,16 @@ import sys
 def main() -> None:
     """Run a management command."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
     from django.db import OperationalError
 
     try:
         execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        if "--traceback" in sys.argv:
+            raise
+        sys.exit(f"The settings do not fit: {error}.")
     except OperationalError as error:
         # What Postgres itself refused has a code; without one nobody answered.
         if getattr(error.__cause__, "sqlstate", None) or "--traceback" in sys.argv:

@@ -90,6 +90,8 @@ VARIABLES = [
 
 _DEFAULTS = {variable.name: variable.default for variable in VARIABLES}
 _environ = environ.Env()
+_TRUE = frozenset({"true", "yes", "on", "1"})
+_FALSE = frozenset({"false", "no", "off", "0"})
 _RATE = re.compile(r"off|[1-9][0-9]{0,8}/([1-9][0-9]{0,3})?[smhd]", re.ASCII)
 
 
@@ -99,16 +101,32 @@ def text(name: str) -> str:
 
 
 def flag(name: str) -> bool:
-    """The variable as a boolean: true, yes, on or 1 in any case."""
-    return text(name).lower() in ("true", "yes", "on", "1")
+    """The variable as a boolean, in any case; raises `ImproperlyConfigured` with its name when it is none."""
+    word = text(name).lower()
+    if word not in _TRUE | _FALSE:
+        raise ImproperlyConfigured(f"{name} must be true or false, not {text(name)!r}")
+    return word in _TRUE
 
 
-def number(name: str) -> int:
-    """The variable as a whole number; raises `ImproperlyConfigured` with its name when it is none."""
+def number(name: str, *, least: int = 0) -> int:
+    """The variable as a whole number from `least` on; raises `ImproperlyConfigured` with its name when it is none."""
     try:
-        return int(text(name))
+        value = int(text(name))
     except ValueError:
-        raise ImproperlyConfigured(f"{name} must be a whole number, not {text(name)!r}") from None
+        value = least - 1
+    if value < least:
+        raise ImproperlyConfigured(f"{name} must be a whole number from {least} on, not {text(name)!r}")
+    return value
+
+
+def server(name: str, *schemes: str) -> str:
+    """The variable as the URL of a server, or an empty text when it is unset.
+
+    Raises `ImproperlyConfigured` with its name when it begins with none of `schemes`.
+    """
+    if text(name) and urlsplit(text(name)).scheme not in schemes:
+        raise ImproperlyConfigured(f"{name} must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+    return text(name)
 
 
 def base_url(name: str) -> str:
@@ -169,7 +187,7 @@ def mail(name: str) -> dict[str, Any]:
     """Django's settings for the mail server at the variable's URL; raises `ImproperlyConfigured` with its name."""
     try:
         return dict(_environ.email_url_config(text(name)))
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, ImproperlyConfigured):
         raise ImproperlyConfigured(f"{name} must be like smtp+tls://user:password@host:587, or unset") from None
 
 
@@ -221,10 +239,15 @@ def _own_secret(name: str) -> str:
     known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
     if name not in known:
         known[name] = secrets.token_urlsafe(64)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Written aside and moved: processes that start together all read one whole file.
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.touch(mode=0o600)
-        draft.write_text(json.dumps(known))
-        draft.replace(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Written aside and moved: processes that start together all read one whole file.
+            draft = path.with_suffix(f".{os.getpid()}")
+            draft.touch(mode=0o600)
+            draft.write_text(json.dumps(known))
+            draft.replace(path)
+        except OSError as error:
+            raise ImproperlyConfigured(
+                f"{home()} cannot be written ({error.strerror}); set TASKLOOM_HOME to a folder of yours"
+            ) from None
     return known[name]

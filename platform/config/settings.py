@@ -111,7 +111,7 @@ SECURE_HSTS_PRELOAD = HTTPS
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
-UPLOAD_MB = env.number("TASKLOOM_UPLOAD_MB")
+UPLOAD_MB = env.number("TASKLOOM_UPLOAD_MB", least=1)
 # Where more than 10 MB may come in, and how many bytes: a file and the form around it.
 LARGE_BODIES = {"/api/files/upload": UPLOAD_MB * 1024 * 1024 + 64 * 1024}
 TEMPLATES = [
@@ -153,9 +153,9 @@ METRICS_TOKEN = env.text("TASKLOOM_METRICS_TOKEN")
 
 # --- Postgres ---------------------------------------------------------------------------------------------------
 
-DATABASE_URL = env.text("DATABASE_URL") or paths.database_url(TASKLOOM_HOME)
+DATABASE_URL = env.server("DATABASE_URL", "postgresql", "postgres") or paths.database_url(TASKLOOM_HOME)
 _postgres = env.database(DATABASE_URL)
-DB_POOL_SIZE = env.number("TASKLOOM_DB_POOL_SIZE")
+DB_POOL_SIZE = env.number("TASKLOOM_DB_POOL_SIZE", least=1)
 DATABASES = {
     "default": {
         **_postgres,
@@ -173,7 +173,7 @@ DATABASES = {
 
 # --- Redis and Celery -------------------------------------------------------------------------------------------
 
-REDIS_URL = env.text("REDIS_URL") or paths.redis_url(TASKLOOM_HOME)
+REDIS_URL = env.server("REDIS_URL", "redis", "rediss", "unix") or paths.redis_url(TASKLOOM_HOME)
 CELERY_BROKER_URL = env.text("CELERY_BROKER_URL") or paths.broker_url(REDIS_URL)
 CELERY_TIMEZONE = "UTC"
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -353,20 +353,20 @@ EMAIL_USE_TLS = _mail.get("EMAIL_USE_TLS", False)
 EMAIL_USE_SSL = _mail.get("EMAIL_USE_SSL", False)
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.text("TASKLOOM_MAIL_FROM")
-FRONTEND_URL = env.text("TASKLOOM_FRONTEND_URL")
+FRONTEND_URL = env.base_url("TASKLOOM_FRONTEND_URL")
 
 # --- The engine -------------------------------------------------------------------------------------------------
 
-ENGINE_RUNS = env.number("TASKLOOM_ENGINE_RUNS")
-RUNS_PER_USER = env.number("TASKLOOM_RUNS_PER_USER")
-RUNS_PER_GRAPH = env.number("TASKLOOM_RUNS_PER_GRAPH")
-LEASE_SECONDS = env.number("TASKLOOM_LEASE_SECONDS")
-SWEEP_SECONDS = env.number("TASKLOOM_SWEEP_SECONDS")
+ENGINE_RUNS = env.number("TASKLOOM_ENGINE_RUNS", least=1)
+RUNS_PER_USER = env.number("TASKLOOM_RUNS_PER_USER", least=1)
+RUNS_PER_GRAPH = env.number("TASKLOOM_RUNS_PER_GRAPH", least=1)
+LEASE_SECONDS = env.number("TASKLOOM_LEASE_SECONDS", least=1)
+SWEEP_SECONDS = env.number("TASKLOOM_SWEEP_SECONDS", least=1)
 BLOCK_PATIENCE_SECONDS = env.number("TASKLOOM_BLOCK_PATIENCE_SECONDS")
-VALUE_BYTES = env.number("TASKLOOM_VALUE_BYTES")
-OUTPUTS_PER_RUN = env.number("TASKLOOM_OUTPUTS_PER_RUN")
+VALUE_BYTES = env.number("TASKLOOM_VALUE_BYTES", least=1)
+OUTPUTS_PER_RUN = env.number("TASKLOOM_OUTPUTS_PER_RUN", least=1)
 NODE_TASKS = env.number("TASKLOOM_NODE_TASKS")
-NODE_MEMORY_MB = env.number("TASKLOOM_NODE_MEMORY_MB")
+NODE_MEMORY_MB = env.number("TASKLOOM_NODE_MEMORY_MB", least=1)
 FAILPOINTS = env.names("TASKLOOM_FAILPOINTS")
 HTTP_ALLOW_PRIVATE = env.names("TASKLOOM_HTTP_ALLOW_PRIVATE")
 
@@ -402,7 +402,10 @@ LOGGING = {
             "formatter": env.choice("TASKLOOM_LOG_FORMAT", ["line", "json"]),
         },
     },
-    "root": {"handlers": ["stderr"], "level": env.text("DJANGO_LOG_LEVEL")},
+    "root": {
+        "handlers": ["stderr"],
+        "level": env.choice("DJANGO_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
+    },
     "loggers": {
         # At INFO it writes every URL that is fetched, and a URL may hold a secret.
         "httpx2": {"level": "WARNING"},
