@@ -171,7 +171,8 @@ class Driver:
 
     async def _recall(self) -> list[Activation]:
         """Build the state again from the rows; returns the activations that began and have not ended."""
-        activations = restore(self._state, await self._store.history(self.claim.run_id, self._plan.static_nodes))
+        history = await self._store.history(self.claim.run_id, list(self._plan.nodes), self._plan.static_nodes)
+        activations = restore(self._state, history)
         self._journal.restore(activations)
         return activations
 

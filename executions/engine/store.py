@@ -208,11 +208,17 @@ JOIN unnest(%s::uuid[], %s::int[]) AS held(id, handed_on) ON node_execution_id =
 WHERE run_id = %s ORDER BY node_execution_id, ordinal
 """
 
-_FIRED = "SELECT node_id, max(ordinal) + 1 AS fired FROM executions_nodeexecution WHERE run_id = %s GROUP BY node_id"
+# Of each node only the last activation is read, however many there are.
+_FIRED = """
+SELECT n.id AS node_id, last.ordinal + 1 AS fired FROM unnest(%s::uuid[]) AS n(id), LATERAL (
+    SELECT ordinal FROM executions_nodeexecution
+    WHERE run_id = %s AND node_id = n.id ORDER BY ordinal DESC LIMIT 1) AS last
+"""
 
 _KEPT = """
-SELECT DISTINCT ON (node_id) node_id, input_data, input_blobs FROM executions_nodeexecution
-WHERE run_id = %s AND node_id = ANY(%s) ORDER BY node_id, ordinal DESC
+SELECT n.id AS node_id, last.input_data, last.input_blobs FROM unnest(%s::uuid[]) AS n(id), LATERAL (
+    SELECT input_data, input_blobs FROM executions_nodeexecution
+    WHERE run_id = %s AND node_id = n.id ORDER BY ordinal DESC LIMIT 1) AS last
 """
 
 _TOKENS = """
@@ -339,20 +345,20 @@ class Store:
         batch.mark_stored()
         return Committed(Status(row.pop("status")), **row)
 
-    async def history(self, run_id: UUID, static_nodes: Sequence[UUID]) -> History:
-        """Read what is left of a run that was driven before."""
+    async def history(self, run_id: UUID, nodes: Sequence[UUID], static_nodes: Sequence[UUID]) -> History:
+        """Read what is left of a run with these nodes that was driven before."""
         opened = await self.all(_OPEN, (run_id,))
         holding = [row for row in opened if row["handed_on"] < row["output_count"]]
         holders = ([row["id"] for row in holding], [row["handed_on"] for row in holding], run_id)
         held = await self.all(_HELD, holders) if holding else []
-        kept = await self.all(_KEPT, (run_id, list(static_nodes))) if static_nodes else []
+        kept = await self.all(_KEPT, (list(static_nodes), run_id)) if static_nodes else []
         tokens = await self.all(_TOKENS, (run_id,))
         named = [row["blob"] for row in [*held, *tokens]]
         named += [blob for row in [*opened, *kept] for blob in (row["input_blobs"] or {}).values()]
         return History(
             open=opened,
             held=held,
-            fired={row["node_id"]: row["fired"] for row in await self.all(_FIRED, (run_id,))},
+            fired={row["node_id"]: row["fired"] for row in await self.all(_FIRED, (list(nodes), run_id))},
             kept=kept,
             tokens=tokens,
             blobs=await self._blobs(run_id, named),

@@ -20,7 +20,7 @@ from executions.engine.batch import Batch
 from executions.engine.engine import Engine
 from executions.engine.rows import Claim
 from executions.engine.state import Activation
-from executions.engine.store import Store
+from executions.engine.store import _FIRED, _KEPT, Store
 from executions.engine.waits import Wait
 from executions.engine.watchdog import EXIT_CODE
 from executions.errors import Fenced
@@ -425,3 +425,22 @@ def test_a_database_that_could_only_be_read_for_a_while_leaves_no_worker_deaf(
         let_others_only_read("RESET default_transaction_read_only")
     services.stop_run(run.pk)
     assert ended(run.pk).status == Status.TERMINATED
+
+
+def test_taking_up_a_run_reads_the_last_turn_of_each_node_however_many_there_were(owner: User) -> None:
+    graph = draw(owner, {"a": ("StoreValue", {"input": 1}), "b": ("StoreValue", {"input": 1})})
+    run, nodes = start(graph, owner), list(graph.nodes.values())
+    NodeExecution.objects.bulk_create(
+        NodeExecution(
+            run=run, node_id=node, block_id="x", ordinal=ordinal, status="COMPLETED", started_fence=1, input_data={},
+            started_at=run.created_at, ended_at=run.created_at,
+        )
+        for node in nodes for ordinal in range(2000)
+    )  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE executions_nodeexecution")
+        for statement in (_FIRED, _KEPT):
+            cursor.execute("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + statement, [nodes, run.pk])
+            [plan] = cursor.fetchone()[0]
+            assert plan["Plan"]["Actual Rows"] == 2
+            assert plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"] < 20

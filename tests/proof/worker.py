@@ -69,10 +69,10 @@ class HaltingStore(Store):
             await self._halt(claim.run_id)
         return committed
 
-    async def history(self, run_id: UUID, static_nodes: Sequence[UUID]) -> History:
+    async def history(self, run_id: UUID, nodes: Sequence[UUID], static_nodes: Sequence[UUID]) -> History:
         """Halt, then read."""
         await self._halt(run_id)
-        return await super().history(run_id, static_nodes)
+        return await super().history(run_id, nodes, static_nodes)
 
     async def _halt(self, run_id: UUID) -> Order:
         if self.is_free:
