@@ -1,19 +1,19 @@
 """People and their API keys in the admin site."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.forms import AdminUserCreationForm
+from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms import IntegerField, ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from accounts import keys
+from accounts import choices, keys
 from accounts.errors import BudgetTaken
-from accounts.models import ApiKey, ApiKeyStatus, Identity, Impersonation, Login, User
+from accounts.models import ApiKey, ApiKeyStatus, Identity, Impersonation, Login, Role, User
 from core.admin import ReadOnly
 from core.errors import DomainError
 from core.units import MOST_CREDITS
@@ -34,10 +34,31 @@ class AddUserForm(AdminUserCreationForm):  # type: ignore[type-arg]
         return str(self.cleaned_data["email"]).lower()
 
 
+class ChangeUserForm(UserChangeForm):  # type: ignore[type-arg]
+    """Changes a person; `acting` is who does it."""
+
+    acting: User | None = None
+
+    def clean_time_zone(self) -> str:
+        """One that schedules can be in, or none yet."""
+        name = str(self.cleaned_data["time_zone"])
+        if name != "not-set" and name not in choices.time_zones():
+            raise ValidationError("This is no IANA time zone, such as Europe/Zurich, nor not-set.")
+        return name
+
+    def clean(self) -> dict[str, Any]:
+        """Nobody locks themselves out."""
+        data = super().clean() or self.cleaned_data
+        if self.instance == self.acting and not (data.get("is_active") and data.get("role") == Role.ADMIN):
+            raise ValidationError("This is you: have another administrator switch you off, or take the role from you.")
+        return data
+
+
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # not generic at run time
     """Add people, switch them off, give them a role or a new password."""
 
+    form = ChangeUserForm
     add_form = AddUserForm
     list_display = ("email", "name", "role", "is_active", "last_login", "created_at")
     list_filter = ("role", "is_active")
@@ -56,6 +77,13 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # not generic at ru
             {"classes": ("wide",), "fields": ("email", "name", "role", "usable_password", "password1", "password2")},
         ),
     )
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """The form, which knows who fills it in."""
+        form = super().get_form(request, obj, change=change, **kwargs)
+        if issubclass(form, ChangeUserForm):
+            form.acting = cast(User, request.user)
+        return form
 
 
 class ApiKeyForm(ModelForm):  # type: ignore[type-arg]  # not generic at run time

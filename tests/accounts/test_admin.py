@@ -53,6 +53,27 @@ def test_a_change_brings_the_email_into_its_form(admin: Client, user: User) -> N
     assert user.check_password(make.PASSWORD)
 
 
+def test_nobody_gets_a_time_zone_that_there_is_not(admin: Client, user: User) -> None:
+    fields = {"email": user.email, "name": "", "role": "user", "time_zone": "Mars/Base", "is_active": "on"}
+    refused = admin.post(f"/admin/accounts/user/{user.pk}/change/", fields)
+    assert "This is no IANA time zone" in refused.content.decode()
+    assert User.objects.get(pk=user.pk).time_zone == "not-set"
+    chosen = admin.post(f"/admin/accounts/user/{user.pk}/change/", {**fields, "time_zone": "Europe/Zurich"})
+    assert chosen.status_code == 302
+
+
+def test_administrators_do_not_lock_themselves_out(admin: Client) -> None:
+    root = User.objects.get(email="root@example.com")
+    fields = {"email": root.email, "name": "", "role": "admin", "time_zone": "not-set", "is_active": "on"}
+    without_one = [{**fields, "role": "user"}, {key: value for key, value in fields.items() if key != "is_active"}]
+    for sent in without_one:
+        refused = admin.post(f"/admin/accounts/user/{root.pk}/change/", sent)
+        assert "have another administrator" in refused.content.decode()
+    root.refresh_from_db()
+    assert (root.is_active, root.role) == (True, "admin")
+    assert admin.post(f"/admin/accounts/user/{root.pk}/change/", {**fields, "name": "Root"}).status_code == 302
+
+
 def test_no_password_is_shown(admin: Client, user: User) -> None:
     page = admin.get(f"/admin/accounts/user/{user.pk}/change/").content.decode()
     assert user.password not in page
