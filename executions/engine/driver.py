@@ -141,7 +141,7 @@ class Driver:
                 await self._flush()
             await self._listen()
             return False
-        if budget := self._payer.over_budget:
+        if (budget := self._payer.over_budget) and not self._waits.await_more_than_credits:
             raise OverLimit("budget_exceeded", f"What the run would do next costs more than is left of {budget}")
         if self._waits:
             return await self._park()

@@ -106,7 +106,9 @@ class Payer:
         self._held_back.clear()
 
     def least_needed(self) -> int | None:
-        """How many micro-credits the cheapest of the activations that wait for some needs."""
+        """How many micro-credits the cheapest of the activations that wait for some needs, if any would help."""
+        if self.over_budget:
+            return None
         return min((each.waits[-1]["credits"] for each in self._waits.unfunded()), default=None)
 
     async def _reserve(self, activations: Sequence[Activation]) -> str | None:

@@ -150,6 +150,11 @@ class Waits:
         """The activations that wait for credits, in the order in which they began to."""
         return [activation for activation in self._waiting.values() if is_unfunded(activation)]
 
+    @property
+    def await_more_than_credits(self) -> bool:
+        """Whether something may yet happen without more credits."""
+        return len(self._waiting) > len(self.unfunded())
+
     def fund(self, activation: Activation) -> None:
         """The credits that the activation waits for are there."""
         activation.waits[-1]["funded"] = True

@@ -17,8 +17,8 @@ from credits.models import Hold
 from executions import bookkeeping, services
 from executions.audit import audit
 from executions.engine.engine import Engine
-from executions.kinds import Status
-from executions.models import Event, GraphExecution
+from executions.kinds import NodeStatus, Status
+from executions.models import Event, GraphExecution, NodeExecution
 from tests import make
 from tests.drawing import Drawn, draw
 from tests.executions.conftest import Charge, ended, eventually
@@ -355,3 +355,26 @@ def test_an_operator_changes_a_budget_in_the_admin(
     assert robot.budget() == (4, 2, 2)
     assert client.post(page, {"max_credits": ""}).status_code == 302
     assert robot.budget() == (None, None, None)
+
+
+def test_a_run_without_room_in_its_budget_waits_for_what_it_called(
+    owner: User, engine: Engine, price: Charge, hold: Path
+) -> None:
+    price("ProbeRead", 3)
+    top_up(owner, 100)
+    child = draw(owner, {"fails": ("ProbeRead", {"hold": str(hold), "fail": "no"})})
+    call = {"graph_id": str(child.id), "graph_version": 1, "input_schema": {}, "output_schema": {}}
+    graph = draw(
+        owner,
+        {"call": ("AgentExecutor", call), "timer": ("CountdownTimer", {"seconds": 0.5}), "own": ("ProbeRead", {})},
+        ["timer.output_message -> own.value"],
+    )
+    run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, max_credits=4, ring=False)
+    engine.ring([run.pk])
+    lacking = NodeExecution.objects.filter(run=run.pk, node_id=graph.nodes["own"], status=NodeStatus.WAITING)
+    eventually(lambda: lacking.exists() and GraphExecution.objects.get(pk=run.pk).status == Status.WAITING)
+    assert GraphExecution.objects.get(parent=run.pk).status == Status.RUNNING
+    # What fails costs nothing: its share of the budget is free again.
+    hold.unlink()
+    assert ended(run.pk).status == Status.COMPLETED
+    assert NodeExecution.objects.get(run=run.pk, node_id=graph.nodes["own"]).status == NodeStatus.COMPLETED
