@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 
+import yaml
 from django.conf import settings
 
 from config.env import VARIABLES
@@ -44,3 +45,13 @@ def test_nothing_but_env_reads_the_environment():
 
 def test_the_tests_run_on_their_own_settings():
     assert os.environ["DJANGO_SETTINGS_MODULE"] == settings.SETTINGS_MODULE == "tests.settings"
+
+
+def test_containers_are_given_every_setting() -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    given = compose["x-taskloom"]["environment"]
+    of_one_machine = {"TASKLOOM_HOME", "TASKLOOM_DEMO_EMAIL", "TASKLOOM_DEMO_PASSWORD", "TASKLOOM_FAILPOINTS"}
+    assert given.keys() == {variable.name for variable in VARIABLES} - of_one_machine
+    assert all(
+        value.startswith(f"${{{name}:") for name, value in given.items() if name not in {"DATABASE_URL", "REDIS_URL"}
+    )
