@@ -11,7 +11,7 @@ from hypothesis import settings as bounds_of
 from pytest_django import Settings
 
 from accounts.models import User
-from executions.engine import driver
+from executions.engine import driver, follower
 from executions.engine.engine import Engine
 from graphs.models import GraphVersion
 from graphs.services import load_definition
@@ -93,6 +93,9 @@ def machine(
     # How long a commit may wait for others to share it must not depend on how busy this computer is.
     monkeypatch.setattr(driver, "MAX_DELAY", 3600.0)
     monkeypatch.setattr(driver, "STREAM_DELAY", 0.0)
+    # Nor how long a driver listens to a block that runs apart: it takes what is there.
+    monkeypatch.setattr(follower, "PATIENCE", 0.002)
+    monkeypatch.setattr(follower, "LOOK_SECONDS", 0.002)
     settings.LEASE_SECONDS = 3600.0
     caplog.set_level("ERROR", "executions.engine.journal")
     stage = Stage(owner, shapes(owner, tmp_path / "log"), tmp_path / "log", asyncio.new_event_loop())

@@ -19,6 +19,7 @@ from executions.models import GraphExecution, NodeExecution, Review
 from executions.reviews import Verdict
 from tests.invariants import secrets, violations
 from tests.proof.always import Watch
+from tests.proof.hosts import Hosts
 from tests.proof.shapes import NAMES, UNKNOWN, Shape
 from tests.proof.worker import Order, Worker
 
@@ -104,6 +105,7 @@ class Machine(RuleBasedStateMachine):
         self._shape_of: dict[UUID, Shape] = {}
         self._cancelled: set[UUID] = set()
         self._bells: list[UUID] = []
+        self._hosts = Hosts()
         self._names = self._turns = 0
         self._is_sound = False
         self.stage.log.write_text("")
@@ -220,6 +222,18 @@ class Machine(RuleBasedStateMachine):
         self.every_promise_is_kept()
         self.stage.run(self._workers[worker].take([run_id]))
 
+    @rule(which=WHICH, act=st.sampled_from(["take", "give", "end", "lapse"]))
+    @when(lambda self: any(self._shape_of[run_id].name == "isolated" for run_id in self._own_open_runs))
+    def host(self, which: int, act: str) -> None:
+        """A host of isolated blocks takes one, hands on an output, ends, or was silent for too long: late, or twice."""
+        if act == "lapse":
+            self._hosts.lapse()
+        elif act == "take" or not self._hosts.known:
+            self._hosts.take()
+        else:
+            do = self._hosts.give if act == "give" else self._hosts.end
+            self._bells += do(one_of(self._hosts.known, which))
+
     @rule(which=WHICH)
     @when(lambda self: self._halted)
     def look_after(self, which: int) -> None:
@@ -248,7 +262,7 @@ class Machine(RuleBasedStateMachine):
         """At every moment."""
         self._is_sound = False
         faults = [f"{worker.store.owner}: {fault!r}" for worker in self._workers for fault in worker.faults]
-        demand_none([*self._watch.problems(), *faults])
+        demand_none([*self._watch.problems(), *faults, *self._hosts.broken])
         self._is_sound = True
 
     def teardown(self) -> None:
@@ -277,6 +291,7 @@ class Machine(RuleBasedStateMachine):
             self._execute(_LAPSE, under_way)
             self._execute(_PASS_TIME, under_way)
             self._approve()
+            self._hosts.work_off()
             self.every_promise_is_kept()
             self.stage.run(sweeper.sweep())
         raise AssertionError(f"Not at rest: {list(GraphExecution.objects.exclude(status__in=FINAL))}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from accounts.models import User
 from graphs.models import Node
-from tests.crash.shapes import chain, diamond, effect, loop, output, sub_agent
+from tests.crash.shapes import chain, diamond, effect, isolated, loop, output, sub_agent
 from tests.drawing import Drawn, draw
 
 # Longer than any test: it passes when the test says so.
@@ -24,7 +24,7 @@ class Shape:
     effects: int
 
 
-NAMES = ("chain", "diamond", "loop", "fan", "static", "sub-agent", "timer", "retry", "review", "unsafe")
+NAMES = ("chain", "diamond", "loop", "fan", "static", "sub-agent", "timer", "retry", "review", "unsafe", "isolated")
 
 
 def shapes(owner: User, log: Path) -> dict[str, Shape]:
@@ -40,6 +40,8 @@ def shapes(owner: User, log: Path) -> dict[str, Shape]:
         Shape("retry", _retry(owner, log), [["v", "v", "RuntimeError: broken"]], 1),
         Shape("review", _review(owner, log), [["seen"]], 2),
         Shape("unsafe", _unsafe(owner, log), [["done"], [UNKNOWN]], 3),
+        # What runs apart writes no key: nothing runs there.
+        Shape("isolated", isolated(owner, log), [[1, 2, 3]], 4),
     ]
     # Nobody waits for the clock here, but who is slow elsewhere is still a little slower.
     for node in Node.objects.filter(input_default__has_key="log"):
