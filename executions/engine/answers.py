@@ -13,7 +13,7 @@ from executions.engine.plan import Plan
 from executions.engine.rows import Claim
 from executions.engine.state import Activation
 from executions.engine.store import Store
-from executions.engine.waits import Wait, outputs_before, taken_up
+from executions.engine.waits import Wait, outputs_before, taken_up, turn_of
 from executions.failpoints import failpoint
 from executions.node_tasks import Ending, Part
 from graphs.blocks.base import AskForReview, CallGraph, ChildResult, Context
@@ -82,7 +82,7 @@ class Answers:
         return await in_thread(node_tasks.ask)(
             run_id=claim.run_id,
             node_execution_id=activation.id,
-            turn=len(activation.waits),
+            turn=turn_of(activation),
             input_data=question.input_data,
             context=context_to_json(question.context),
             timeout_seconds=activation.node.policy.timeout_seconds,
@@ -96,13 +96,13 @@ class Answers:
             graph_version=claim.graph_version,
             node_id=activation.node.id,
             node_execution_id=activation.id,
-            turn=len(activation.waits),
+            turn=turn_of(activation),
             ask=question,
         )
 
     async def _start_child(self, claim: Claim, activation: Activation, call: CallGraph) -> UUID:
         """Start a child run; the key makes a second start find the first."""
-        key = f"{claim.run_id}:{activation.node.id}:{activation.ordinal}:{len(activation.waits)}"
+        key = f"{claim.run_id}:{activation.node.id}:{activation.ordinal}:{turn_of(activation)}"
         run = await in_thread(services.start_run)(
             call.graph_id,
             call.graph_version,

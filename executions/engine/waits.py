@@ -33,6 +33,15 @@ def outputs_before(activation: Activation) -> int:
     return int(activation.waits[-1]["outputs"]) if activation.waits else 0
 
 
+def turn_of(activation: Activation) -> int:
+    """Which of its questions the activation asks next.
+
+    Whoever asks it again after a crash has to find what was asked, also when the activation has had to wait for credits
+    in between: so that does not count.
+    """
+    return sum("credits" not in wait for wait in activation.waits)
+
+
 def taken_up(wait: Wait) -> int:
     """How many outputs of a turn in a process of its own were taken up when the activation last waited for more."""
     return int(wait.get("taken_up", 0))

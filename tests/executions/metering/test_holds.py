@@ -1,5 +1,6 @@
 """What runs set aside before they use it."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 
@@ -8,17 +9,20 @@ from django.db import connection
 from pytest_django import Settings
 
 from accounts.models import User
-from credits import holds
+from credits import holds, ledger
 from credits.errors import InsufficientCredits
-from credits.kinds import CREDIT
+from credits.kinds import CREDIT, Kind
 from credits.models import Hold
-from executions import bookkeeping, services
+from executions import bookkeeping, failpoints, services
 from executions.engine.engine import Engine
+from executions.models import GraphExecution
 from graphs.services import delete_graph
 from tests import make
 from tests.drawing import draw
 from tests.executions.conftest import Charge, ended, eventually
 from tests.executions.metering.conftest import balance, chain, charges, top_up
+from tests.executions.test_engine import calling
+from tests.executions.test_recovery import lapse
 
 
 def test_a_run_sets_aside_what_it_will_cost_and_gives_back_the_rest(owner: User, price: Charge) -> None:
@@ -121,3 +125,30 @@ def test_holds_of_deleted_runs_go_back_and_monthly_users_are_refilled(
     make.a_run(owner, chain(owner, "ProbeRead").id, status="WAITING", needs_credits=15 * CREDIT, price_version=0)
     bookkeeping.tidy_up()
     assert balance(owner) == 20
+
+
+def test_a_run_that_must_pay_again_finds_the_run_that_it_had_called(
+    owner: User, another_engine: Callable[..., Engine], price: Charge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    price("AgentExecutor", 1)
+    top_up(owner, 1)
+    called = draw(owner, {"timer": ("CountdownTimer", {"seconds": 0.1})})
+    graph = draw(owner, {"call": calling(called)})
+    run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, max_credits=5, ring=False)
+    failing = another_engine()
+    monkeypatch.setitem(failpoints._armed, "child.after_start", failpoints._Armed("raise", 0))
+    failing.ring([run.pk])
+    eventually(lambda: not failpoints._armed)
+    failing.stop(grace=0)
+    lapse(run)
+    Hold.objects.update(expires_at="2020-01-01T00:00:00Z")
+    holds.expire()
+    ledger.spend(owner.pk, CREDIT, key="all there was", kind=Kind.USAGE)
+
+    engine = another_engine()
+    engine.ring([run.pk])
+    eventually(lambda: GraphExecution.objects.filter(pk=run.pk, needs_credits=CREDIT).exists())
+    top_up(owner, 1, key="topup:2")
+    engine.ring([run.pk])
+    assert (ended(run.pk).status, charges(run)) == ("COMPLETED", [("AgentExecutorBlock", 1.0)])
+    assert GraphExecution.objects.filter(parent=run.pk).count() == 1
