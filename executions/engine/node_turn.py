@@ -15,7 +15,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, InternalError, OperationalError, connection
 
 from core import json
 from executions import node_tasks
@@ -39,6 +39,8 @@ FOLLOWED_SECONDS = 0.5
 # How many parts may be on their way, and how often to ask how many are.
 MAX_AHEAD = 8
 ROOM_SECONDS = 0.05
+# Postgres is away, or may only be read for now: so says an internal error.
+_AWAY = (OperationalError, InterfaceError, InternalError)
 
 
 class Unwanted(Exception):
@@ -207,7 +209,7 @@ class NodeTurn:
                 if not write():
                     raise Unwanted
                 return
-            except (OperationalError, InterfaceError) as error:
+            except _AWAY as error:
                 log.warning("What task %s gave cannot be written: %s", self.job.id, error)
                 if self._is_out_of_time():
                     raise

@@ -22,6 +22,7 @@ from graphs.models import Graph, Node
 from tests.drawing import Drawn, block_id, draw
 from tests.executions.conftest import Run, ended, eventually
 from tests.executions.test_engine import output, outputs
+from tests.executions.test_recovery import let_others_only_read
 from tests.waiting import wait_until
 from tests.workers import worker
 
@@ -366,6 +367,22 @@ def test_an_unsafe_block_whose_worker_is_killed_is_not_repeated(
     done = kill_the_first(owner, tmp_path, graph, hold, log)
     message = "The worker was lost while this ran: whether it took effect is unknown, so it was not repeated"
     assert outputs(done) == {"wrong": [message]}
+    assert len(keys(log)) == 1
+
+
+def test_what_a_block_gave_waits_until_postgres_can_be_written(
+    owner: User, engine: Engine, hold: Path, log: Path, host: NodeHost, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = start(alone(owner, "ProbeApartUnsafe", hold=str(hold), log=str(log)), owner)
+    engine.ring([run.pk])
+    eventually(lambda: keys(log))
+    let_others_only_read("SET default_transaction_read_only = on")
+    try:
+        hold.unlink()
+        eventually(lambda: "cannot be written: cannot execute" in caplog.text)
+    finally:
+        let_others_only_read("RESET default_transaction_read_only")
+    assert outputs(ended(run.pk, timeout=20)) == {"out": [1]}
     assert len(keys(log)) == 1
 
 
