@@ -39,15 +39,19 @@ WHERE id IN (
 RETURNING id, user_id
 """
 
+# Whoever stops a run locks what it called, too, and then needs not be told.
 _CANCEL_ORPHANS = """
-UPDATE executions_graphexecution AS c SET
+UPDATE executions_graphexecution SET
     cancel_requested_at = clock_timestamp(),
-    status = CASE WHEN c.status IN ('WAITING', 'REVIEW') THEN 'QUEUED' ELSE c.status END,
-    queued_at = CASE WHEN c.status IN ('WAITING', 'REVIEW') THEN clock_timestamp() ELSE c.queued_at END,
+    status = CASE WHEN status IN ('WAITING', 'REVIEW') THEN 'QUEUED' ELSE status END,
+    queued_at = CASE WHEN status IN ('WAITING', 'REVIEW') THEN clock_timestamp() ELSE queued_at END,
     wake_at = NULL
-FROM executions_graphexecution AS p
-WHERE c.parent_id = p.id AND c.parent_id IS NOT NULL AND c.cancel_requested_at IS NULL
-    AND c.status IN ('QUEUED', 'RUNNING', 'WAITING', 'REVIEW') AND p.status IN ('COMPLETED', 'FAILED', 'TERMINATED')
+WHERE id IN (
+    SELECT c.id FROM executions_graphexecution c JOIN executions_graphexecution p ON c.parent_id = p.id
+    WHERE c.parent_id IS NOT NULL AND c.cancel_requested_at IS NULL
+        AND c.status IN ('QUEUED', 'RUNNING', 'WAITING', 'REVIEW') AND p.status IN ('COMPLETED', 'FAILED', 'TERMINATED')
+    LIMIT %(limit)s FOR NO KEY UPDATE OF c SKIP LOCKED
+)
 """
 
 # From pair to pair by the index: what lies between them is not read.
@@ -147,7 +151,7 @@ class Sweeps:
 
     async def cancel_orphans(self) -> None:
         """Ask runs to stop whose parent has ended."""
-        await self._store.execute(_CANCEL_ORPHANS, ())
+        await self._store.execute(_CANCEL_ORPHANS, {"limit": MAX_WOKEN})
 
     async def lapsed(self, held: Collection[UUID], limit: int) -> list[Found]:
         """Runs whose worker fell silent, and those that this process let slip."""
