@@ -104,6 +104,11 @@ class Meter:
             self._free = max(0, self._free - price)
             self._set_aside(activation, price)
 
+    @property
+    def free(self) -> int:
+        """How many micro-credits the run holds that are promised to nothing."""
+        return self._free
+
     def opened(self) -> None:
         """The run has a hold now."""
         self._is_open = True

@@ -106,10 +106,11 @@ class Payer:
         self._held_back.clear()
 
     def least_needed(self) -> int | None:
-        """How many micro-credits the cheapest of the activations that wait for some needs, if any would help."""
-        if self.over_budget:
+        """How many more micro-credits the cheapest of the activations that wait for some needs, if any would help."""
+        meter, unfunded = self._journal.meter, self._waits.unfunded()
+        if self.over_budget or meter is None or not unfunded:
             return None
-        return min((each.waits[-1]["credits"] for each in self._waits.unfunded()), default=None)
+        return max(1, min(each.waits[-1]["credits"] for each in unfunded) - meter.free)
 
     async def _reserve(self, activations: Sequence[Activation]) -> str | None:
         """Set aside what these need, or less; the budget that does not allow more, if it is one."""
