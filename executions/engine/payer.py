@@ -110,7 +110,8 @@ class Payer:
         meter, unfunded = self._journal.meter, self._waits.unfunded()
         if self.over_budget or meter is None or not unfunded:
             return None
-        return max(1, min(each.waits[-1]["credits"] for each in unfunded) - meter.free)
+        cheapest: int = min(each.waits[-1]["credits"] for each in unfunded)
+        return max(1, cheapest - meter.free)
 
     async def _reserve(self, activations: Sequence[Activation]) -> str | None:
         """Set aside what these need, or less; the budget that does not allow more, if it is one."""
