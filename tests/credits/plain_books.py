@@ -97,7 +97,7 @@ class PlainBooks:
         if (amount and key in self.keys) or self.balance.get(hold.user_id, 0) + back - short < -MOST:
             return "refused"
         if amount:
-            self.keys[key] = ("use", hold.user_id, amount)
+            self.keys[key] = ("spend", hold.user_id, amount)
         hold.amount -= paid
         hold.spent += amount
         root.taken += short
