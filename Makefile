@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format openapi record bench fuzz tour crash chaos drill soak clean
+.PHONY: help install run test check format openapi record bench fuzz tour crash ledger chaos drill soak clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -51,6 +51,9 @@ tour: .venv/.installed ## Take the tour of docs/tour.sh, and follow docs/webhook
 
 crash: .venv/.installed ## End, halt and cut off workers at every named moment, and take away each guard once
 	@exec $(PYTHON) -m pytest tests/crash --full-matrix -n 2 --dist load $(ARGS)
+
+ledger: .venv/.installed ## Race, move and mutate the books a hundred times as often as the tests do
+	@exec $(PYTHON) -m pytest tests/credits --ledger-turns 100 --top-up-races 100 --ledger-moves 100000 -n 2 --dist load $(ARGS)
 
 chaos: .venv/.installed ## Let everything fail at random for three minutes; ARGS="--seconds 60 --seeds 3 --seed 1"
 	@exec $(PYTHON) -m tests.chaos $(ARGS)

@@ -1,4 +1,4 @@
-"""What a hundred do at once with what is there for fewer."""
+"""What many do at once with what is there for fewer."""
 
 import asyncio
 from typing import Any
@@ -37,7 +37,7 @@ def test_a_hundred_runs_that_start_set_aside_one_at_a_balance_of_37(a_hundred_co
 
 
 @pytest.mark.timeout(1200)
-def test_a_hundred_runs_under_way_need_one_more_at_a_balance_of_37(
+def test_runs_under_way_need_one_more_a_hundred_times_at_a_balance_of_37(
     a_hundred_connections: None, settings: Settings, turns: int
 ) -> None:
     settings.RUNS_PER_USER = settings.RUNS_PER_GRAPH = 1000

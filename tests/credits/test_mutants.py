@@ -107,7 +107,7 @@ MUTANTS: dict[str, tuple[Callable[..., None], Callable[[pytest.MonkeyPatch], Non
         starting_without_lock,
     ),
     "unlocked balance of runs under way": (
-        test_locks.test_a_hundred_runs_under_way_need_one_more_at_a_balance_of_37,
+        test_locks.test_runs_under_way_need_one_more_a_hundred_times_at_a_balance_of_37,
         extending_without_lock,
     ),
     "unlocked balance that is filled up": (
