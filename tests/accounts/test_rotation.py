@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from channels.testing import WebsocketCommunicator
 from rest_framework.test import APIClient
 
 from accounts import jwks, open_sessions
@@ -15,6 +14,7 @@ from tests.accounts.keys import published
 from tests.accounts.test_api import whoami
 from tests.accounts.test_identities import Published, identity_token, keys, provider
 from tests.executions.watching import Watcher
+from tests.websocket import WebSocket
 
 __all__ = ["keys", "provider"]
 
@@ -49,7 +49,7 @@ def new_token() -> str:
 
 async def connected(token: str) -> Watcher:
     """An open socket."""
-    socket = WebsocketCommunicator(application, f"/ws?token={token}")
+    socket = WebSocket(application, f"/ws?token={token}")
     assert (await socket.connect(5))[0]
     return Watcher(socket)
 

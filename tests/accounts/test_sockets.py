@@ -4,7 +4,6 @@ import time
 from typing import Any
 
 import pytest
-from channels.testing import WebsocketCommunicator
 from django.db import OperationalError
 from psycopg import Cursor
 from pytest_django import Settings
@@ -14,6 +13,7 @@ from accounts.models import User
 from accounts.sockets import TokenAuth
 from tests import make
 from tests.accounts.test_api import signed
+from tests.websocket import WebSocket
 
 
 async def greet(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -38,11 +38,9 @@ class Recorder:
             await send({"type": "websocket.send", "text": "too late"})
 
 
-def socket(
-    query: str = "", protocols: list[str] | None = None, inner: Any = greet, **headers: str
-) -> WebsocketCommunicator:
+def socket(query: str = "", protocols: list[str] | None = None, inner: Any = greet, **headers: str) -> WebSocket:
     sent = [(name.encode(), value.encode()) for name, value in headers.items()]
-    return WebsocketCommunicator(TokenAuth(inner), f"/ws{query}", headers=sent, subprotocols=protocols)
+    return WebSocket(TokenAuth(inner), f"/ws{query}", headers=sent, subprotocols=protocols)
 
 
 @pytest.fixture
@@ -149,7 +147,7 @@ class TestASocket:
         assert accepted is False
 
 
-async def closing_code(communicator: WebsocketCommunicator) -> int:
+async def closing_code(communicator: WebSocket) -> int:
     """The code that an accepted socket is closed with."""
     accepted, _ = await communicator.connect()
     assert accepted

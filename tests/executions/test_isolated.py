@@ -22,7 +22,7 @@ from graphs.models import Graph, Node
 from tests.drawing import Drawn, block_id, draw
 from tests.executions.conftest import Run, ended, eventually
 from tests.executions.test_engine import output, outputs
-from tests.executions.test_recovery import let_others_only_read
+from tests.executions.test_recovery import others_may_only_read
 from tests.waiting import wait_until
 from tests.workers import worker
 
@@ -376,12 +376,9 @@ def test_what_a_block_gave_waits_until_postgres_can_be_written(
     run = start(alone(owner, "ProbeApartUnsafe", hold=str(hold), log=str(log)), owner)
     engine.ring([run.pk])
     eventually(lambda: keys(log))
-    let_others_only_read("SET default_transaction_read_only = on")
-    try:
+    with others_may_only_read():
         hold.unlink()
         eventually(lambda: "cannot be written: cannot execute" in caplog.text)
-    finally:
-        let_others_only_read("RESET default_transaction_read_only")
     assert outputs(ended(run.pk, timeout=20)) == {"out": [1]}
     assert len(keys(log)) == 1
 

@@ -1,13 +1,15 @@
 """Runs whose worker was lost, lagged behind or let go, and runs that nobody was told about."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from asgiref.sync import SyncToAsync
 from django.db import connection
 from django.db.models.functions import Now
 from psycopg import OperationalError
@@ -45,14 +47,27 @@ def lapse(run: GraphExecution) -> None:
         )
 
 
-def let_others_only_read(how: str) -> None:
-    """Change the setting for all connections but this one, and let nobody keep an old one."""
+@contextmanager
+def others_may_only_read() -> Iterator[None]:
+    """Of this database; the connection of this thread may write."""
+    _renew_connections("SET default_transaction_read_only = on")
+    try:
+        yield
+    finally:
+        _renew_connections("RESET default_transaction_read_only")
+
+
+def _renew_connections(change: str) -> None:
+    """Change the setting, and let nobody keep a connection from before, nor find one that was ended."""
+    # That of the thread which all asynchronous tests share outlives them.
+    SyncToAsync.single_thread_executor.submit(lambda: connection.close()).result()
     with connection.cursor() as cursor:
-        cursor.execute(f'ALTER DATABASE "{connection.settings_dict["NAME"]}" {how}')
+        cursor.execute(f'ALTER DATABASE "{connection.settings_dict["NAME"]}" {change}')
         cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+    connection.pool.check()  # type: ignore[attr-defined]  # the Postgres backend has it
 
 
 def take_over(run: GraphExecution, heir: Engine) -> None:
@@ -418,11 +433,8 @@ def test_a_database_that_could_only_be_read_for_a_while_leaves_no_worker_deaf(
     run = start(draw(owner, {"stuck": ("ProbeRead", {"hold": str(hold)})}), owner)
     engine.ring([run.pk])
     eventually(lambda: NodeExecution.objects.filter(run=run.pk).exists())
-    let_others_only_read("SET default_transaction_read_only = on")
-    try:
+    with others_may_only_read():
         eventually(lambda: "Leases could not be looked after: cannot execute UPDATE in a read-only" in caplog.text)
-    finally:
-        let_others_only_read("RESET default_transaction_read_only")
     services.stop_run(run.pk)
     assert ended(run.pk).status == Status.TERMINATED
 

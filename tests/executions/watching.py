@@ -1,17 +1,18 @@
 """A client of the WebSocket for tests, on the real application."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID
 
 from channels.db import database_sync_to_async
-from channels.testing import WebsocketCommunicator
 
 from accounts import services
 from accounts.models import User
 from config.asgi import application
+from tests.websocket import WebSocket
 
 Message = dict[str, Any]
 PATIENCE = 5.0
@@ -20,7 +21,7 @@ PATIENCE = 5.0
 class Watcher:
     """An open socket."""
 
-    def __init__(self, socket: WebsocketCommunicator) -> None:
+    def __init__(self, socket: WebSocket) -> None:
         self.socket = socket
 
     async def send(self, method: str, **data: Any) -> None:
@@ -62,13 +63,15 @@ class Watcher:
 async def watching(user: User) -> AsyncIterator[Watcher]:
     """A socket of `user`."""
     tokens = await database_sync_to_async(services.issue_tokens)(user)
-    socket = WebsocketCommunicator(application, f"/ws?token={tokens.access}")
+    socket = WebSocket(application, f"/ws?token={tokens.access}")
     connected, _ = await socket.connect(PATIENCE)
     assert connected
     try:
         yield Watcher(socket)
     finally:
-        await socket.disconnect(timeout=PATIENCE)
+        # A socket that was waited for in vain is cancelled by then, and pytest does not stand that.
+        with suppress(asyncio.CancelledError):
+            await socket.disconnect(timeout=PATIENCE)
 
 
 def seqs(events: Iterable[Message]) -> list[int]:

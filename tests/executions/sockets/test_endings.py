@@ -7,7 +7,6 @@ from typing import Any
 import jwt
 import pytest
 from asgiref.sync import sync_to_async
-from channels.testing import WebsocketCommunicator
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -23,6 +22,7 @@ from tests import make
 from tests.accounts.test_api import signed
 from tests.executions.sockets.conftest import Start
 from tests.executions.watching import Watcher, watching
+from tests.websocket import WebSocket
 
 
 async def test_a_flood_of_hints_costs_one_look_at_a_time(watcher: Watcher, graph: GraphVersion, owner: User) -> None:
@@ -71,7 +71,7 @@ async def test_a_socket_is_closed_with_1013_while_redis_does_not_answer(owner: U
     nowhere = {**layer, "CONFIG": {**layer["CONFIG"], "hosts": ["unix:///nowhere/valkey.sock"]}}
     settings.CHANNEL_LAYERS = {"default": nowhere}
     tokens = await sync_to_async(issue_tokens)(owner)
-    socket = WebsocketCommunicator(application, f"/ws?token={tokens.access}")
+    socket = WebSocket(application, f"/ws?token={tokens.access}")
     connected, _ = await socket.connect(5)
     assert connected
     closing = await socket.receive_output(5)
@@ -85,7 +85,7 @@ async def test_a_socket_whose_token_expires_is_closed_and_leaves_its_runs(
     lasting = await sync_to_async(issue_tokens)(owner)
     login = jwt.decode(lasting.access, options={"verify_signature": False})["login"]
     token = signed(sub=str(owner.pk), login=login, exp=int(time.time()) + 3)
-    socket = WebsocketCommunicator(application, f"/ws?token={token}")
+    socket = WebSocket(application, f"/ws?token={token}")
     assert (await socket.connect(5))[0]
     watcher = Watcher(socket)
     assert (await watcher.ask("subscribe_graph_execution", graph_exec_id=str(run.pk)))["success"] is True
