@@ -93,19 +93,38 @@ class Cron:
 
     def _moments(self, moment: datetime) -> Iterator[datetime]:
         """Every time at which clocks show what is named, for an expression that leaves the hour open."""
-        minute, _, *days = self.text.split()
-        for time in CronSim(" ".join([minute, "*", *days]), moment.astimezone(self.zone)):
-            yield time.astimezone(UTC)
+        shown = _shown(moment, self.zone)
+        # What clocks showed before this moment comes again if they are about to be set back.
+        again = max(_at(shown, self.zone, fold=1) - _at(shown, self.zone), timedelta())
+        second_times: list[datetime] = []
+        for wall in CronSim(self.text, shown - again):
+            first, second = _at(wall, self.zone), _at(wall, self.zone, fold=1)
+            if _shown(first, self.zone) != wall:
+                continue
+            while second_times and second_times[0] < first:
+                yield second_times.pop(0)
+            yield first
+            if second != first:
+                second_times.append(second)
+        yield from second_times
 
     def _first_moments(self, moment: datetime) -> Iterator[datetime]:
         """The first moment at which clocks show each of the times named, or next show more than that."""
-        for shown in CronSim(self.text, moment.astimezone(self.zone).replace(tzinfo=None)):
-            wall = shown
-            while (time := wall.replace(tzinfo=self.zone).astimezone(UTC)).astimezone(self.zone).replace(
-                tzinfo=None
-            ) != wall:
-                wall += _MINUTE
+        for wall in CronSim(self.text, _shown(moment, self.zone)):
+            later = wall
+            while _shown(time := _at(later, self.zone), self.zone) != later:
+                later += _MINUTE
             yield time
+
+
+def _shown(moment: datetime, zone: ZoneInfo) -> datetime:
+    """What clocks in a zone show at a moment."""
+    return moment.astimezone(zone).replace(tzinfo=None)
+
+
+def _at(wall: datetime, zone: ZoneInfo, fold: int = 0) -> datetime:
+    """The moment at which clocks in a zone show this, if there are two the first, or with `fold=1` the second."""
+    return wall.replace(tzinfo=zone, fold=fold).astimezone(UTC)
 
 
 def zone_of(name: str) -> ZoneInfo:

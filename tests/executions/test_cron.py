@@ -139,6 +139,17 @@ def test_what_leaves_the_hour_open_follows_the_time_that_passes():
         "03-29 04:00+0200",
     ]
     assert times("0 0-23 * * *", "Europe/Berlin", "2026-10-25T01:30", 2) == ["10-25 02:00+0200", "10-25 02:00+0100"]
+    assert times("30 * * * *", "Asia/Kathmandu", "1985-12-31T23:59", 2) == ["01-01 00:30+0545", "01-01 01:30+0545"]
+    assert times("10 * * * *", "Australia/Lord_Howe", "2026-04-05T00:30") == [
+        "04-05 01:10+1100",
+        "04-05 02:10+1030",
+        "04-05 03:10+1030",
+    ]
+    assert times("45 * * * *", "Australia/Lord_Howe", "2026-04-05T00:50") == [
+        "04-05 01:45+1100",
+        "04-05 01:45+1030",
+        "04-05 02:45+1030",
+    ]
 
 
 FIELDS = st.tuples(
