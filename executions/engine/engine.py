@@ -10,8 +10,9 @@ import os
 import socket
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -88,16 +89,25 @@ class Engine:
 
     def ring(self, run_ids: Iterable[UUID]) -> None:
         """These runs may have something to do."""
-        self._loop.call_soon_threadsafe(self._accept, list(run_ids))
+        self._call(self._accept, list(run_ids))
 
     def stop(self, grace: float = DRAIN_SECONDS) -> None:
         """Let go of all runs in order, giving blocks under way `grace` seconds, and end."""
-        self._loop.call_soon_threadsafe(self._begin_stop, grace)
+        self._call(self._begin_stop, grace)
         self._thread.join(grace + 5)
+
+    def _call(self, function: Callable[..., None], *arguments: Any) -> None:
+        # Once the engine is stopped, the runs are others' to find.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *arguments)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._live())
+        try:
+            self._loop.run_until_complete(self._live())
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        finally:
+            self._loop.close()
 
     async def _live(self) -> None:
         await self._open_store()

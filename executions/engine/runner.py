@@ -82,7 +82,10 @@ async def was_done(activation: Activation, block_input: BaseModel, context: Cont
 
 def _is_cancelled() -> bool:
     """Whether the driver gave this task up, and not the block itself raised what ends tasks."""
-    task = asyncio.current_task()
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return True  # the loop is closed: nobody is left to listen
     return task is not None and task.cancelling() > 0
 
 

@@ -47,7 +47,9 @@ class Victim:
         """End it, whatever state it is in."""
         self.send(signal.SIGKILL)
         if self._handle is not None:
-            assert select.select([self._handle], [], [], 10)[0], "It does not end"
+            end = select.poll()
+            end.register(self._handle, select.POLLIN)
+            assert end.poll(10_000), "It does not end"
             os.close(self._handle)
             self._handle = None
 
