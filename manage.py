@@ -8,9 +8,14 @@ import sys
 def main() -> None:
     """Run a management command."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    from django.core.exceptions import ImproperlyConfigured
-    from django.core.management import execute_from_command_line
-    from django.db import OperationalError
+    try:
+        from django.core.exceptions import ImproperlyConfigured
+        from django.core.management import execute_from_command_line
+        from django.db import OperationalError
+    except ModuleNotFoundError as error:
+        sys.exit(
+            f"{sys.executable} has no {error.name}. Use `.venv/bin/python manage.py …`; `make install` makes .venv."
+        )
 
     try:
         execute_from_command_line(sys.argv)

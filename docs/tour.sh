@@ -7,7 +7,9 @@
 # On a platform that sells credits through the Stripe for tests (docs/credits.md, "Selling them"), with the same settings
 # in this environment, it also spends some, runs out of them, and buys more.
 set -eu
+[ $# -ge 2 ] || { echo "Usage: docs/tour.sh EMAIL PASSWORD [ADDRESS]" >&2; exit 2; }
 EMAIL=$1 PASSWORD=$2 SITE=${3:-http://127.0.0.1:8000}
+SITE=${SITE%/}
 API=$SITE/api
 MANAGE=${MANAGE:-.venv/bin/python manage.py}
 SELLS=$([ "${TASKLOOM_CREDITS:-}" = paid ] && [ -n "${STRIPE_API_BASE:-}" ] && echo yes || true)
@@ -28,7 +30,10 @@ ask() { # METHOD PATH [BODY]: the answer's JSON; the script ends when the answer
 }
 
 say "Log in."
-TOKEN=$(ask POST /auth/token "$(jq -n --arg email "$EMAIL" --arg password "$PASSWORD" '$ARGS.named')" | jq -r .access)
+# By itself, so that a login that is refused ends the script.
+LOGIN=$(ask POST /auth/token "$(jq -n --arg email "$EMAIL" --arg password "$PASSWORD" '$ARGS.named')") ||
+    { echo "$LOGIN" >&2; exit 1; }
+TOKEN=$(echo "$LOGIN" | jq -r .access)
 ask POST /auth/user | jq -r '"This is \(.email)."'
 if [ -n "$SELLS" ]; then
     OPERATOR=operator-$(date +%s)@example.com

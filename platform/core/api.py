@@ -93,6 +93,8 @@ def answer_bad_request(request: HttpRequest, exception: Exception) -> JsonRespon
 def answer_unknown_path(request: HttpRequest, exception: Exception) -> JsonResponse:
     """Answer a path that leads nowhere."""
     hint = "GET /api/schema/ lists every operation."
+    if request.path.endswith("/"):
+        hint = f"Paths of operations have no slash at their end. {hint}"
     return JsonResponse(envelope("not_found", f"There is nothing at {request.path}", hint), status=404)
 
 

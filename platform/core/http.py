@@ -209,7 +209,8 @@ class _Guard(httpcore2.AsyncNetworkBackend):
         if not addresses:
             raise HttpFailed(f"{host} has no address")
         if f"{host.lower()}:{port}" not in self._allow and not all(map(is_public, addresses)):
-            raise HttpRefused(f"{host}:{port} may not be reached from here", host=host)
+            reason = "it is not public, and TASKLOOM_HTTP_ALLOW_PRIVATE of the server does not name it"
+            raise HttpRefused(f"{host}:{port} may not be reached from here: {reason}", host=host)
         for address in addresses[:-1]:
             try:
                 return await self._connect(address, port, timeout)

@@ -57,3 +57,13 @@ def test_a_command_says_in_one_line_which_setting_does_not_fit() -> None:
     assert answer.stderr == (
         "The settings do not fit: TASKLOOM_RUNS_PER_USER must be a whole number from 1 on, not '0'.\n"
     )
+
+
+def test_a_python_without_the_packages_says_which_one_to_use() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-I", "-S", str(ROOT / "manage.py"), "doctor"], capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 1
+    assert answer.stderr == (
+        f"{sys.executable} has no django. Use `.venv/bin/python manage.py …`; `make install` makes .venv.\n"
+    )

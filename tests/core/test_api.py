@@ -241,3 +241,11 @@ def test_answers_are_written_as_rest_framework_writes_them() -> None:
     for value in values:
         assert json.loads(QuickJSONRenderer().render(value)) == json.loads(JSONRenderer().render(value))
     assert QuickJSONRenderer().render(None) == b""
+
+
+def test_a_path_with_a_slash_at_its_end_is_told_that_none_has_one() -> None:
+    hints = [APIClient().get(path).json()["hint"] for path in ("/api/graphs/", "/api/nothing")]
+    assert hints == [
+        "Paths of operations have no slash at their end. GET /api/schema/ lists every operation.",
+        "GET /api/schema/ lists every operation.",
+    ]

@@ -48,6 +48,12 @@ def test_the_tour_of_the_docs_comes_to_its_end(home: Path) -> None:
     assert done.stderr == ""
 
 
+def test_a_login_that_fails_ends_the_tour() -> None:
+    tour = ["sh", str(ROOT / "docs" / "tour.sh"), "ann@example.com", "wrong", f"http://127.0.0.1:{a_free_port()}"]
+    done = subprocess.run(tour, capture_output=True, text=True, check=False, timeout=20)
+    assert (done.returncode, done.stdout) == (1, "\nLog in.\n")
+
+
 @pytest.mark.timeout(120)
 def test_the_guide_to_webhooks_works_as_it_is_written(home: Path) -> None:
     port = a_free_port()
