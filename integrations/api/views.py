@@ -12,10 +12,17 @@ from rest_framework.views import APIView
 
 from accounts.models import User
 from core.api import error_responses
-from core.paging import CursorPaginationSerializer, CursorPaging, cursor_parameters
+from core.paging import (
+    CursorPaginationSerializer,
+    CursorPaging,
+    PaginationSerializer,
+    Paging,
+    cursor_parameters,
+    page_parameters,
+)
 from core.throttles import check_webhook
 from integrations import services
-from integrations.models import Delivery
+from integrations.models import Delivery, Webhook
 from integrations.reading import WebhookSerializer
 
 
@@ -23,6 +30,13 @@ class WebhookChangeSerializer(serializers.Serializer[Any]):
     """What to change of a webhook."""
 
     signed = serializers.BooleanField(help_text="Whether it takes signed deliveries only.")
+
+
+class WebhooksSerializer(serializers.Serializer[Any]):
+    """A page of webhooks."""
+
+    webhooks = WebhookSerializer(many=True)
+    pagination = PaginationSerializer()
 
 
 class OutcomeSerializer(serializers.Serializer[Any]):
@@ -54,6 +68,23 @@ class DeliveriesSerializer(serializers.Serializer[Any]):
 def user_of(request: Request) -> User:
     """Who asks."""
     return cast(User, request.user)
+
+
+class WebhooksView(APIView):
+    """Your webhooks."""
+
+    @extend_schema(
+        tags=["integrations"],
+        operation_id="list_webhooks",
+        summary="List your webhooks, with their addresses and secrets",
+        parameters=page_parameters(),
+        responses={200: WebhooksSerializer, **error_responses(401, 422)},
+    )
+    def get(self, request: Request) -> Response:
+        """Newest first."""
+        webhooks = Webhook.objects.visible_to(user_of(request)).order_by("-created_at", "-pk")
+        page, pagination = Paging.of(request).cut(webhooks)
+        return Response(WebhooksSerializer({"webhooks": page, "pagination": pagination}).data)
 
 
 class WebhookView(APIView):

@@ -41,6 +41,20 @@ def test_the_owner_sees_a_webhook_with_its_address_and_secret(api: APIClient, we
     }
 
 
+def test_webhooks_are_listed_newest_first_to_their_owner_only(
+    api: APIClient, stranger: APIClient, anonymous: APIClient, user: User, webhook: Webhook
+) -> None:
+    newer = create_webhook(user.pk, provider="github", webhook_type="repo")
+    first = api.get("/api/integrations/webhooks?page_size=1").json()
+    second = api.get("/api/integrations/webhooks?page_size=1&page=2").json()
+    assert first["webhooks"] == [api.get(at(newer)).json()]
+    assert second["webhooks"] == [api.get(at(webhook)).json()]
+    assert first["pagination"] == {"total_items": 2, "total_pages": 2, "current_page": 1, "page_size": 1}
+    assert stranger.get("/api/integrations/webhooks").json()["webhooks"] == []
+    assert anonymous.get("/api/integrations/webhooks").status_code == 401
+    assert api.get("/api/integrations/webhooks?page=0").status_code == 422
+
+
 def test_signatures_are_asked_for_and_no_longer(api: APIClient, webhook: Webhook) -> None:
     for signed in (True, True, False):
         answer = api.patch(at(webhook), {"signed": signed}, format="json")
