@@ -35,8 +35,8 @@ from executions.engine.takeover import (
 from executions.errors import NoSuchNode, NoSuchRun, NothingToRetry, NotRunnable, RunUnderWay
 from executions.kinds import FINAL, EventKind, NodeStatus, ReviewStatus, Status
 from executions.models import GraphExecution, NodeExecution, Review, Token
+from executions.new_runs import NO_CREDITS, started_by
 from executions.reading import rows_of
-from executions.services import NO_CREDITS, started_by
 from graphs import pins
 from graphs.blocks.registry import BLOCKS
 from graphs.pinouts import NodeLike, input_pins, pinout

@@ -19,9 +19,10 @@ from credits.kinds import CREDIT
 from executions import funding, prices
 from executions.kinds import Status
 from executions.models import GraphExecution
+from executions.new_runs import NODE_BUDGET
 from executions.prices import ACTIVATIONS_PER_FEE, FEE, Prices
 from executions.reading import rows_of
-from executions.services import MAX_DEPTH, NODE_BUDGET
+from executions.services import MAX_DEPTH
 from executions.worst_case import Budget, Most, Unknown, WorstCase, most_in_all
 from graphs.blocks.base import Kind as BlockKind
 from graphs.blocks.registry import BLOCKS

@@ -9,8 +9,8 @@ from core.idempotency import KEY, KEY_RULE, LONGEST_KEY
 from core.paging import CursorPaginationSerializer, PaginationSerializer
 from core.whole_numbers import WholeNumberField
 from credits.kinds import MOST_CREDITS
-from executions import services
 from executions.kinds import NodeStatus, Status
+from executions.new_runs import NODE_BUDGET
 from integrations.placeholders import CredentialsMetaInputSerializer
 
 MAX_BATCH = 1000
@@ -25,7 +25,7 @@ class LimitsSerializer(serializers.Serializer[Any]):
     node_budget = serializers.IntegerField(
         min_value=1,
         max_value=10_000_000,
-        default=services.NODE_BUDGET,
+        default=NODE_BUDGET,
         help_text="How many activations may begin before the run is ended as FAILED, node_budget_exceeded.",
     )
     output_budget = serializers.IntegerField(

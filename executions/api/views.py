@@ -25,6 +25,7 @@ from executions.api.serializers import (
 )
 from executions.kinds import FINAL
 from executions.models import GraphExecution
+from executions.new_runs import RunRequest
 from executions.reading import MAX_LISTED, MAX_NODES, listed_run, run_detail, run_meta, with_previews
 from library.errors import NoSuchPreset
 from library.services import find_preset
@@ -101,7 +102,7 @@ class ExecuteBatchView(APIView):
         for index, each in enumerate(asked):
             own = trigger_of(each.pop("idempotency_key", None), "execute", graph_id, graph_version, each)
             trigger = own if own.key else Trigger(whole.key and f"{whole.key}:{index}", whole.request_hash)
-            requests.append(services.RunRequest(**_given(each, trigger)))
+            requests.append(RunRequest(**_given(each, trigger)))
         runs = services.start_runs(graph_id, graph_version, user_id=user_of(request).pk, runs=requests)
         return Response({"executions": [run_meta(run) for run in runs]})
 

@@ -14,7 +14,7 @@ from core.whole_numbers import WholeNumberField
 from credits.kinds import CREDIT, MOST_CREDITS
 from executions.api.requests import user_of
 from executions.estimates import Estimate, NodeEstimate, Source, estimate_run
-from executions.services import NODE_BUDGET
+from executions.new_runs import NODE_BUDGET
 from executions.worst_case import Unknown
 from graphs.blocks.registry import BLOCKS
 from graphs.models import GraphVersion

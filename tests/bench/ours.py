@@ -11,6 +11,7 @@ from django.db import connection
 
 from executions import events, services
 from executions.kinds import FINAL
+from executions.new_runs import RunRequest
 from tests.bench.graphs import Graphs
 from tests.bench.installation import somebody
 from tests.drawing import Drawn
@@ -76,7 +77,7 @@ class TaskloomInOneCall(Taskloom):
         """Run many chains, all submitted by one call."""
         graph = self.graphs.chain(nodes)
         started = services.start_runs(
-            graph.id, graph.version, user_id=self.graphs.user.pk, runs=[services.RunRequest(inputs={})] * runs
+            graph.id, graph.version, user_id=self.graphs.user.pk, runs=[RunRequest(inputs={})] * runs
         )
         self.wait([run.pk for run in started])
 

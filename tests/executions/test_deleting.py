@@ -10,6 +10,7 @@ from accounts.models import User
 from executions import services
 from executions.engine.engine import Engine
 from executions.models import Event, GraphExecution, NodeExecution, NodeOutput, Token
+from executions.new_runs import RunRequest
 from graphs.errors import GraphNotFound
 from graphs.models import Graph
 from tests.drawing import draw
@@ -62,7 +63,7 @@ def test_runs_of_a_graph_that_was_deleted_meanwhile_are_refused(owner: User) -> 
     # As another process does it: this one still knows the version.
     Graph.objects.filter(pk=graph.id).delete()
     with pytest.raises(GraphNotFound):
-        services.start_runs(graph.id, 1, user_id=owner.pk, runs=[services.RunRequest(inputs={})] * 2, ring=False)
+        services.start_runs(graph.id, 1, user_id=owner.pk, runs=[RunRequest(inputs={})] * 2, ring=False)
     with pytest.raises(GraphNotFound):
         services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, ring=False)
     assert not GraphExecution.objects.exists()

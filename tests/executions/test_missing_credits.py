@@ -13,6 +13,7 @@ from credits.models import PriceEntry
 from executions import services
 from executions.engine.engine import Engine
 from executions.models import GraphExecution
+from executions.new_runs import RunRequest
 from executions.schedules import fire_due, resume_schedule
 from notifications.models import Notification
 from tests.accounts.mailbox import delivered
@@ -31,7 +32,7 @@ def test_a_run_that_waits_for_credits_tells_once_for_its_graph_until_the_next_to
     graphs = [draw(owner, {"a": ("ProbeRead", {"value": number})}) for number in range(2)]
 
     def start(graph_id: UUID, count: int) -> list[UUID]:
-        requests = [services.RunRequest(inputs={})] * count
+        requests = [RunRequest(inputs={})] * count
         runs = [run.pk for run in services.start_runs(graph_id, 1, user_id=owner.pk, runs=requests, ring=False)]
         engine.ring(runs)
         eventually(lambda: not GraphExecution.objects.filter(pk__in=runs, needs_credits=None).exists())

@@ -13,7 +13,7 @@ from executions import services
 from executions.checks import Answer, RunChecks
 from executions.errors import KeyReused, RefusedInBatch
 from executions.models import Event, GraphExecution
-from executions.services import RunRequest
+from executions.new_runs import RunRequest
 from graphs.blocks.registry import BLOCKS
 from graphs.models import Node
 from graphs.services import load_definition

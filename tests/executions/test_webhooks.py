@@ -18,6 +18,7 @@ from core.ids import uuid7
 from executions import services
 from executions.engine.engine import Engine
 from executions.models import GraphExecution
+from executions.new_runs import NO_CREDITS
 from executions.overdue import unread
 from executions.webhooks import take_up_left
 from integrations import old_deliveries
@@ -271,7 +272,7 @@ def test_who_has_no_credits_left_gets_no_runs_and_is_told_once(user: User, setti
     hook = a_hook(user)
     assert hook.post({}).status_code == 200
     assert hook.post({}).status_code == 200
-    assert hook.reasons == [[services.NO_CREDITS]] * 2
+    assert hook.reasons == [[NO_CREDITS]] * 2
     assert hook.runs == []
     [notice] = Notification.objects.filter(user=user)
     preset = hook.presets[0]

@@ -16,6 +16,7 @@ from credits.models import Hold
 from executions import bookkeeping, failpoints, services
 from executions.engine.engine import Engine
 from executions.models import GraphExecution
+from executions.new_runs import RunRequest
 from graphs.services import delete_graph
 from tests import make
 from tests.drawing import draw
@@ -29,7 +30,7 @@ def test_a_run_sets_aside_what_it_will_cost_and_gives_back_the_rest(owner: User,
     price("ProbeRead", 3)
     top_up(owner, 10)
     graph = chain(owner, "ProbeRead", "ProbeRead")
-    runs = services.start_runs(graph.id, 1, user_id=owner.pk, runs=[services.RunRequest(inputs={})] * 2, ring=False)
+    runs = services.start_runs(graph.id, 1, user_id=owner.pk, runs=[RunRequest(inputs={})] * 2, ring=False)
 
     assert [Hold.objects.get(run_id=run.pk).amount / CREDIT for run in runs] == [6.0, 4.0]
     assert balance(owner) == 0

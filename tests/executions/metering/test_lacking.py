@@ -21,6 +21,7 @@ from executions.engine.engine import Engine
 from executions.explain import why
 from executions.kinds import Status
 from executions.models import GraphExecution, NodeExecution
+from executions.new_runs import RunRequest
 from tests.drawing import block_id, draw
 from tests.executions.conftest import Charge, Run, ended, eventually
 from tests.executions.metering.conftest import balance, chain, charges, top_up
@@ -41,7 +42,7 @@ def test_nobody_starts_a_run_without_credits(owner: User, price: Charge, client_
     again_ = client_of(owner).post(f"/api/graphs/{graph.id}/execute/1", {}, format="json", headers=key)
     assert (started.status_code, again_.status_code, again_.json()["id"]) == (200, 200, started.json()["id"])
     with pytest.raises(InsufficientCredits):
-        services.start_runs(graph.id, 1, user_id=owner.pk, runs=[services.RunRequest(inputs={})] * 2)
+        services.start_runs(graph.id, 1, user_id=owner.pk, runs=[RunRequest(inputs={})] * 2)
     services.stop_run(UUID(started.json()["id"]))
 
 
