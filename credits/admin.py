@@ -14,7 +14,7 @@ from core.admin import ReadOnly
 from core.errors import DomainError
 from credits.adjustments import decide
 from credits.errors import shown
-from credits.models import Account, Adjustment, Hold, LedgerAudit, PriceList, Transfer
+from credits.models import Account, Adjustment, Hold, LedgerAudit, Transfer
 
 Column = Callable[[Any], str]
 
@@ -37,24 +37,41 @@ def whose(row: Any) -> str:
     return str(row.email_of_user or row.user_id or "-")
 
 
+@cache
+def by_email(field: str) -> Column:
+    """What shows whose id a field is, by the email that `Books.people` has it annotated with."""
+
+    @admin.display(description=field.replace("_", " "), ordering=field)
+    def column(row: Any) -> str:
+        return str(getattr(row, f"email_of_{field}") or getattr(row, field) or "-")
+
+    return column
+
+
 class Books(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
-    """Rows that only services write; `amounts` names those of their fields that are in micro-credits."""
+    """Rows that only services write.
+
+    `amounts` names those of their fields that are in micro-credits, `people` those that are ids of other users.
+    """
 
     amounts: ClassVar[tuple[str, ...]] = ()
+    people: ClassVar[tuple[str, ...]] = ()
     show_full_result_count = False
     list_per_page = 50
     search_help_text = "The id of a user, or part of an email address"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """All rows, each with the email of whose it is."""
-        email = User.objects.filter(pk=OuterRef("user_id")).values("email")
+        """All rows, each with the email of whose it is and of the other people in it."""
         rows: QuerySet[Any] = super().get_queryset(request)
-        named: QuerySet[Any] = rows.annotate(email_of_user=Subquery(email))
+        emails = {f"email_of_{field}": _email_of(field) for field in self.people}
+        named: QuerySet[Any] = rows.annotate(email_of_user=_email_of("user_id"), **emails)
         return named
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """All fields, amounts in credits."""
-        return [in_credits(str(name)) if name in self.amounts else name for name in super().get_fields(request, obj)]
+        """All fields, amounts in credits and people by their email."""
+        shown_by = dict.fromkeys(self.amounts, in_credits) | dict.fromkeys(self.people, by_email)
+        names = [str(name) for name in super().get_fields(request, obj)]
+        return [shown_by[name](name) if name in shown_by else name for name in names]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -65,6 +82,10 @@ class Books(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generi
         except ValueError:
             users = User.objects.filter(email__icontains=search_term.strip()).values("pk")[:100]
             return queryset.filter(user_id__in=list(users.values_list("pk", flat=True))), False
+
+
+def _email_of(field: str) -> Subquery:
+    return Subquery(User.objects.filter(pk=OuterRef(field)).values("email"))
 
 
 @admin.register(Account)
@@ -93,8 +114,10 @@ class AdjustmentAdmin(Books):
     """Changes of balances that need two administrators."""
 
     amounts = ("amount",)
+    people = ("asked_by", "decided_by")
     list_display = (
-        "asked_at", whose, in_credits("amount"), "reason", "asked_by", "approved", "decided_by", "decided_at",
+        "asked_at", whose, in_credits("amount"), "reason", by_email("asked_by"), "approved", by_email("decided_by"),
+        "decided_at",
     )  # fmt: skip
     list_filter = ("approved", "asked_at")
     search_fields = ("user_id",)
@@ -142,15 +165,6 @@ class HoldAdmin(Books):
     def held(self, hold: Hold) -> str:
         """What the run, and its family, may still use."""
         return shown(hold.amount + hold.pool)
-
-
-@admin.register(PriceList)
-class PriceListAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
-    """The versions of the price list: who changed what, and when."""
-
-    list_display = ("id", "made_at", "made_by", "change")
-    search_fields = ("made_by", "change")
-    ordering = ("-id",)
 
 
 @admin.register(LedgerAudit)

@@ -10,6 +10,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from core import json
+from credits.errors import shown
 from credits.models import PriceEntry, PriceList
 
 # The version of a run that began before there was any list.
@@ -71,14 +72,17 @@ def _document(entry: Entry | PriceEntry) -> dict[str, Any]:
     return {"amount": entry.amount, "per": entry.per, "match": entry.match}
 
 
-def set_price(block: str, price: Entry | None, *, made_by: str) -> PriceList:
-    """Let `price` be all that a block, or `provider:<name>`, costs, or take its prices off the list; publish that."""
+def set_price(block: str, price: Entry | None, *, made_by: str, called: str = "") -> PriceList:
+    """Let `price` be all that a block, or `provider:<name>`, costs, or take its prices off the list; publish that.
+
+    The list says what was changed; there the block is `called` so.
+    """
     with transaction.atomic():
         PriceEntry.objects.filter(block=block).delete()
         if price is None:
-            return publish(made_by, f"deleted: {block}")
-        entry = PriceEntry.objects.create(block=block, amount=price.amount, per=price.per, match=price.match)
-        return publish(made_by, f"set: {entry}")
+            return publish(made_by, f"deleted: {called or block}")
+        PriceEntry.objects.create(block=block, amount=price.amount, per=price.per, match=price.match)
+        return publish(made_by, f"set: {shown(price.amount)} credits per {price.per} of {called or block}")
 
 
 def newest() -> int:

@@ -12,13 +12,12 @@ from django.core.paginator import Paginator
 from django.db.models import CharField, F, Model, OuterRef, QuerySet, Subquery
 from django.db.models.expressions import RawSQL
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from accounts.models import User
-from core.admin import ReadOnly
+from core.admin import ReadOnly, link_to
 from core.errors import DomainError
 from core.paging import bounded_count
 from executions import previews, services, sharing
@@ -310,11 +309,6 @@ def _first_outputs(run: GraphExecution, nodes: Iterable[NodeExecution]) -> dict[
 def _lines(shown: list[str], count: int) -> SafeString:
     lines = shown if count <= len(shown) else [*shown, f"and {count - len(shown)} more"]
     return format_html_join("", '<div class="values">{}</div>', ((line,) for line in lines))
-
-
-def link_to(page: str, pk: UUID, text: str) -> SafeString:
-    """The way to a row's page."""
-    return format_html('<a href="{}" title="{}">{}</a>', reverse(f"admin:{page}_change", args=[pk]), pk, text)
 
 
 def short_id(pk: UUID) -> str:

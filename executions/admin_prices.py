@@ -1,5 +1,7 @@
 """What blocks cost, in the admin site; each change makes a new version of the list, for what starts from then on."""
 
+import json
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
@@ -7,11 +9,14 @@ from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from accounts.models import User
+from core.admin import ReadOnly
 from credits.errors import shown
 from credits.kinds import CREDIT, MOST_CREDITS
-from credits.models import PriceEntry
+from credits.models import PriceEntry, PriceList
 from credits.price_lists import publish
 from executions.prices import priceable
 
@@ -72,18 +77,62 @@ class PriceEntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generi
     def save_model(self, request: HttpRequest, obj: PriceEntry, form: Any, change: bool) -> None:
         """Save the price and publish the list."""
         super().save_model(request, obj, form, change)
-        publish(_email(request), f"{'changed' if change else 'added'}: {obj}")
+        publish(_email(request), f"{'changed' if change else 'added'}: {_told(obj)}")
 
     def delete_model(self, request: HttpRequest, obj: PriceEntry) -> None:
         """Delete the price and publish the list."""
         super().delete_model(request, obj)
-        publish(_email(request), f"deleted: {obj}")
+        publish(_email(request), f"deleted: {_told(obj)}")
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[PriceEntry]) -> None:
         """Delete the prices and publish the list."""
-        gone = ", ".join(map(str, queryset))
+        gone = ", ".join(map(_told, queryset))
         super().delete_queryset(request, queryset)
         publish(_email(request), f"deleted: {gone}")
+
+
+@admin.register(PriceList)
+class PriceListAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    """The versions of the price list: who changed what, and when."""
+
+    list_display = ("id", "made_at", "made_by", "change")
+    search_fields = ("made_by", "change")
+    ordering = ("-id",)
+    fields = ("made_at", "made_by", "change", "set_by_operators", "declared_in_code")
+    readonly_fields = fields
+
+    @admin.display(description="set by operators")
+    def set_by_operators(self, version: PriceList) -> SafeString:
+        """What counts before all else."""
+        return _listed(version.prices)
+
+    @admin.display(description="declared in code")
+    def declared_in_code(self, version: PriceList) -> SafeString:
+        """What counts for the other blocks."""
+        return _listed(version.declared)
+
+
+def _listed(prices: Mapping[str, Sequence[Mapping[str, Any]]]) -> SafeString:
+    names = priceable()
+    lines = sorted(
+        (names.get(block) or _missing(block), ", ".join(map(_in_words, entries)))
+        for block, entries in prices.items()
+        if entries
+    )
+    free = sum(not entries for entries in prices.values())
+    shown_lines = format_html_join("", "<div>{}: {}</div>", lines)
+    return format_html("{}{}", shown_lines, f"{free} blocks are free" if free else "" if lines else "nothing")
+
+
+def _in_words(entry: Mapping[str, Any]) -> str:
+    where = f" where {json.dumps(entry['match'], ensure_ascii=False)}" if entry["match"] else ""
+    return f"{shown(entry['amount'])} credits per {entry['per']}{where}"
+
+
+def _told(entry: PriceEntry) -> str:
+    """The price by the name of its block, which outlasts the block in the list of changes."""
+    name = priceable().get(entry.block) or _missing(entry.block)
+    return f"{shown(entry.amount)} credits per {entry.per} of {name}"
 
 
 def _missing(block: str) -> str:

@@ -7,8 +7,9 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from core.admin import link_to
 from core.errors import DomainError
-from executions.admin import LookOnly, link_to, short_id, shown_value
+from executions.admin import LookOnly, short_id, shown_value
 from executions.models import Review
 from executions.reviews import Verdict, decide
 

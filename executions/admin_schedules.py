@@ -12,8 +12,9 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from accounts.models import User
+from core.admin import link_to
 from core.errors import DomainError
-from executions.admin import LookOnly, link_to, short_id, shown_value
+from executions.admin import LookOnly, short_id, shown_value
 from executions.models import Schedule
 from executions.schedules import pause_schedule, resume_schedule
 

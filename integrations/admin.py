@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from core.admin import ReadOnly
+from core.admin import ReadOnly, link_to
 from integrations.models import Delivery, Webhook
 
 _SHOWN = 4000
@@ -67,7 +67,10 @@ class DeliveryAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # no
     @admin.display(description="what it led to")
     def shown_outcomes(self, delivery: Delivery) -> SafeString | str:
         """The run of each preset, or the reason why there is none."""
-        lines = ((each["preset_id"], _led_to(each)) for each in delivery.outcomes)
+        lines = (
+            (link_to("library_preset", each["preset_id"], each["preset_id"]), _led_to(each))
+            for each in delivery.outcomes
+        )
         return format_html_join("", "<div>preset {}: {}</div>", lines) or "nothing"
 
     @admin.display(description="payload")
@@ -76,5 +79,6 @@ class DeliveryAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # no
         return bytes(delivery.payload)[:_SHOWN].decode(errors="replace")
 
 
-def _led_to(outcome: dict[str, Any]) -> str:
-    return f"run {outcome['run_id']}" if outcome["run_id"] else outcome["reason"]
+def _led_to(outcome: dict[str, Any]) -> SafeString | str:
+    run_id = outcome["run_id"]
+    return link_to("executions_graphexecution", run_id, f"run {run_id}") if run_id else outcome["reason"]

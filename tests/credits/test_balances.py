@@ -175,8 +175,12 @@ def test_a_large_change_needs_another_administrator(
     client.force_login(admin)
     assert "approves it" in client.post(page, approve, follow=True).content.decode()
     assert balance_of(user.pk) == 0
-    client.force_login(make.a_user(role=Role.ADMIN))
-    assert "1 adjustments are decided" in client.post(page, approve, follow=True).content.decode()
+    other = make.a_user(role=Role.ADMIN)
+    client.force_login(other)
+    decided = client.post(page, approve, follow=True).content.decode()
+    assert "1 adjustments are decided" in decided
+    assert [f">{person.email}</td>" in decided for person in (user, admin, other)] == [True] * 3
+    assert admin.email in client.get(f"{page}{wish.pk}/change/").content.decode()
     assert balance_of(user.pk) == 10_001 * CREDIT
     assert "decided this before" in client.post(page, approve, follow=True).content.decode()
     assert balance_of(user.pk) == 10_001 * CREDIT

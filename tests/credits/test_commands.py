@@ -89,6 +89,12 @@ def test_a_price_replaces_those_of_a_block_and_makes_a_new_version(monkeypatch: 
     ]
     said("set_price", "StoreValueBlock")
     assert list(PriceEntry.objects.values_list("block", flat=True)) == ["provider:openai"]
+    assert list(PriceList.objects.order_by("-pk").values_list("change", flat=True)[:2]) == [
+        "deleted: StoreValueBlock",
+        "set: 1 credits per run of provider:openai",
+    ]
+    with pytest.raises(CommandError, match="There is no block 'StoreValue'; did you mean StoreValueBlock"):
+        call_command("set_price", "StoreValue", "1")
     for given in (("provider:opnai", "1"), ("provider:opnai",)):
         with pytest.raises(
             CommandError, match=r"There are no blocks of provider:opnai; there are some of .*provider:openai"

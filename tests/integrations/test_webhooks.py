@@ -127,9 +127,8 @@ def test_an_operator_sees_webhooks_and_their_inbox_but_no_secret(owner: User, cl
     services.rotate_secret(owner.pk, webhook.pk)
     webhook.refresh_from_db()
     delivery_id = services.keep(webhook, Event("plain", "msg_1", b'{"who": "<Ada>"}'))
-    Delivery.objects.update(
-        taken_up_at=timezone.now(), outcomes=[{"preset_id": "p", "run_id": None, "reason": "broke"}]
-    )
+    outcomes = [{"preset_id": "p", "run_id": None, "reason": "broke"}, {"preset_id": "q", "run_id": "r", "reason": ""}]
+    Delivery.objects.update(taken_up_at=timezone.now(), outcomes=outcomes)
     client.force_login(make.a_user(role=Role.ADMIN))
     paths = [
         "/admin/integrations/webhook/",
@@ -140,7 +139,8 @@ def test_an_operator_sees_webhooks_and_their_inbox_but_no_secret(owner: User, cl
     pages = [client.get(path).content.decode() for path in paths]
     assert all(secret not in page for page in pages for secret in (webhook.secret, webhook.previous_secret))
     assert all(str(webhook.pk) in page for page in pages)
-    assert "preset p: broke" in pages[2]
+    assert '<a href="/admin/library/preset/p/change/" title="p">p</a>: broke' in pages[2]
+    assert '<a href="/admin/executions/graphexecution/r/change/" title="r">run r</a>' in pages[3]
     assert "{&quot;who&quot;: &quot;&lt;Ada&gt;&quot;}" in pages[3]
 
     picked = {"action": "take_up_again", "_selected_action": [str(delivery_id)]}

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, ArgumentTypeError
 from decimal import Decimal, InvalidOperation
+from difflib import get_close_matches
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -25,22 +26,27 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, block: str, credits: int | None, per: str, **options: Any) -> str:
         """Publish a new version of the price list; raises `CommandError` when there is no such block or provider."""
-        name = _priceable(block, is_taken_off=credits is None)
+        name, called = _priceable(block, is_taken_off=credits is None)
         price = None if credits is None else Entry(credits, per)
-        version = set_price(name, price, made_by="manage.py set_price")
+        version = set_price(name, price, made_by="manage.py set_price", called=called)
         return f"{version}. Running workers and servers know it within a second."
 
 
-def _priceable(block: str, *, is_taken_off: bool) -> str:
-    """What the price stands under in the list; a price of what is not installed any more can be taken off."""
+def _priceable(block: str, *, is_taken_off: bool) -> tuple[str, str]:
+    """What the price stands under in the list, and what to call it.
+
+    A price of what is not installed any more can be taken off.
+    """
     names = priceable()
     for name, called in names.items():
         if block in (name, called):
-            return name
+            return name, called
     if is_taken_off and PriceEntry.objects.filter(block=block).exists():
-        return block
+        return block, block
     if not block.startswith("provider:"):
-        raise CommandError(f"There is no block {block!r}; `manage.py list_blocks` names them all")
+        close = get_close_matches(block, names.values(), n=3)
+        meant = f" did you mean {' or '.join(close)}?" if close else ""
+        raise CommandError(f"There is no block {block!r};{meant} `manage.py list_blocks` names them all")
     providers = ", ".join(name for name in names if name.startswith("provider:"))
     raise CommandError(f"There are no blocks of {block}; there are some of {providers}")
 

@@ -141,7 +141,11 @@ def test_an_operator_changes_prices_and_each_version_stays_on_record(
         (operator.email, {}),
     ]
     listed = client.get("/admin/credits/pricelist/").content.decode()
-    assert "changed: 3.5 credits per run" in listed
+    assert "changed: 3.5 credits per run of ProbeRead" in listed
+    second = PriceList.objects.get(change__startswith="changed")
+    shown = client.get(f"/admin/credits/pricelist/{second.pk}/change/").content.decode()
+    assert "<div>ProbeRead: 3.5 credits per run</div>" in shown
+    assert block_id("ProbeRead") not in shown
     assert client.get("/admin/credits/hold/", {"q": owner.email}).status_code == 200
 
 
