@@ -14,7 +14,7 @@ from django_celery_beat.schedulers import DatabaseScheduler
 log = logging.getLogger(__name__)
 
 # The number of the advisory lock: any, as long as nothing else in this database uses it.
-_LOCK = 0x7A5C_BEA7
+LOCK = 0x7A5C_BEA7
 _STANDBY_SECONDS = 5.0
 # How long an end in order may take.
 _GRACE_SECONDS = 10.0
@@ -47,7 +47,7 @@ class GuardedScheduler(DatabaseScheduler):  # type: ignore[misc]  # ships no typ
                 return True
             # A connection of its own: the lock lives as long as the session, and the pool's sessions are shared.
             guard = psycopg.connect(settings.DATABASE_URL, autocommit=True)
-            row = guard.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK]).fetchone()
+            row = guard.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone()
         except psycopg.OperationalError as error:
             log.warning("Beat has no database and waits: %s", error)
             self._guard = None

@@ -26,6 +26,8 @@ _OLDEST_REDIS = (6, 2)
 _MIGRATED = "all applied"
 # A sweep takes a few seconds at most, so what is older than this nobody looks for.
 _OVERDUE_SECONDS = 60
+_HEALTHY = "a Taskloom answers and is healthy"
+_QUEUES = ("runs", "isolated", "default")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ def examine(port: int) -> Iterator[Finding]:
     yield _home()
     yield _disk()
     yield _user()
-    yield _port(port)
+    on_port = _port(port)
+    yield on_port
     yield _guarded("settings", _settings, "Run `manage.py check`.")
     with_postgres, with_valkey = not env.text("DATABASE_URL"), not env.text("REDIS_URL")
     embedded = Embedded(settings.TASKLOOM_HOME, postgres=with_postgres, valkey=with_valkey)
@@ -60,13 +63,14 @@ def examine(port: int) -> Iterator[Finding]:
         yield Finding("embedded services", False, str(error), "See the logs folder, or set DATABASE_URL and REDIS_URL.")
         return
     try:
-        yield from _services()
+        yield from _services(serves=on_port.message.endswith(_HEALTHY))
     finally:
         if start:
             embedded.stop()
 
 
-def _services() -> Iterator[Finding]:
+def _services(*, serves: bool) -> Iterator[Finding]:
+    """What is behind the processes, and these; where a web server `serves`, some must be there."""
     cure = "Start it, or correct DATABASE_URL." if env.text("DATABASE_URL") else "Start the platform: `make run`."
     database = _guarded("postgres", _postgres, cure)
     yield database
@@ -80,7 +84,12 @@ def _services() -> Iterator[Finding]:
     yield _guarded("files", _files, "Make it writable for this user, or correct TASKLOOM_FILES_URL.")
     yield _guarded("scanner", _scanner, "Start clamd, or correct TASKLOOM_CLAMD_URL.")
     yield _guarded("redis", _redis, "Start it, or correct REDIS_URL.")
-    yield _guarded("broker", _broker, "Start it, or correct CELERY_BROKER_URL.")
+    broker = _guarded("broker", _broker, "Start it, or correct CELERY_BROKER_URL.")
+    yield broker
+    if broker.ok:
+        yield _guarded("workers", lambda: _workers(needed=serves), "See what `broker` above says.")
+    if database.ok:
+        yield _guarded("beat", lambda: _beat(needed=serves), "See what `postgres` above says.")
     yield _guarded("channel layer", _channel_layer, "See what `redis` above says.")
 
 
@@ -130,10 +139,13 @@ def _port(port: int) -> Finding:
             return Finding("port", True, f"{port} is free")
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
-            return Finding("port", answer.status == 200, f"{port}: a Taskloom answers and is healthy")
+            if answer.read(100) == b'{"status":"healthy"}':
+                return Finding("port", True, f"{port}: {_HEALTHY}")
+            reason = "by another program"
     except (urllib.error.URLError, OSError) as error:
-        cure = "Stop that program, or choose another port: `make run ARGS='--port 8001'`."
-        return Finding("port", False, f"{port} is taken ({error})", cure)
+        reason = f"({error})"
+    cure = "Stop that program, or choose another port: `make run ARGS='--port 8001'`."
+    return Finding("port", False, f"{port} is taken {reason}", cure)
 
 
 def _settings() -> Finding:
@@ -249,6 +261,37 @@ def _broker() -> Finding:
     with current_app.connection_for_write() as connection:
         connection.ensure_connection(max_retries=1, interval_start=0)
         return Finding("broker", True, str(connection.as_uri()))
+
+
+def _workers(*, needed: bool) -> Finding:
+    """How many workers answer, and whether each queue has one."""
+    from celery import current_app
+
+    # Who is busy may take longer: a silence that would be ill is worth a second question.
+    waits = (1.0, 3.0) if needed else (1.0,)
+    asked = (current_app.control.inspect(timeout=seconds).active_queues() for seconds in waits)
+    answers = next(filter(None, asked), {})
+    served = {queue["name"] for queues in answers.values() for queue in queues}
+    missing = [queue for queue in _QUEUES if queue not in served]
+    told = f"{len(answers)} answer, on the queues {', '.join(sorted(served))}" if answers else "none answers"
+    if answers and missing:
+        told += f"; none on {', '.join(missing)}"
+    cure = f"Start one: `celery -A config worker -Q {','.join(missing)}`."
+    return Finding("workers", not (needed and missing), told, cure)
+
+
+def _beat(*, needed: bool) -> Finding:
+    """Whether some beat holds the lock that lets it work."""
+    from config.beat import LOCK
+
+    held = (
+        "SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+        "WHERE datname = current_database() AND locktype = 'advisory' AND classid = 0 AND objid = %s AND granted"
+    )
+    with psycopg.connect(settings.DATABASE_URL, connect_timeout=5) as connection:
+        works = connection.execute(held, [LOCK]).fetchone() is not None
+    cure = "Start it: `celery -A config beat`."
+    return Finding("beat", works or not needed, "works" if works else "none works", cure)
 
 
 def _channel_layer() -> Finding:

@@ -3,6 +3,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +50,11 @@ def test_all_is_well_on_running_services():
         "scanner",
         "redis",
         "broker",
+        "workers",
+        "beat",
         "channel layer",
     ]
+    assert [finding(report, name)["message"] for name in ("workers", "beat")] == ["none answers", "none works"]
     assert finding(report, "postgres")["message"].startswith("18.")
 
 
@@ -66,6 +71,36 @@ def test_a_port_that_somebody_else_has_is_ill_and_the_cure_names_another():
     assert [each["name"] for each in ill] == ["port"]
     assert f"{port} is taken" in ill[0]["message"]
     assert "another port" in ill[0]["cure"]
+
+
+class Healthy(BaseHTTPRequestHandler):
+    """A web server of a platform, as far as its /health goes."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"status":"healthy"}')
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def test_a_platform_that_answers_without_workers_and_beat_is_ill():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Healthy) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        code, report = doctor("--port", str(server.server_port))
+        server.shutdown()
+
+    assert (code, finding(report, "port")["ok"]) == (1, True)
+    assert [each for each in report["findings"] if not each["ok"]] == [
+        {
+            "name": "workers",
+            "ok": False,
+            "message": "none answers",
+            "cure": "Start one: `celery -A config worker -Q runs,isolated,default`.",
+        },
+        {"name": "beat", "ok": False, "message": "none works", "cure": "Start it: `celery -A config beat`."},
+    ]
 
 
 def test_a_database_that_does_not_answer_is_ill_and_the_rest_is_examined_all_the_same():

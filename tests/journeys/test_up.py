@@ -133,6 +133,15 @@ def result_of(client: httpx2.Client, graph: dict[str, Any]) -> dict[str, Any]:
     return dict(client.get(address).json())
 
 
+def doctor(home: Path, port: int) -> list[dict[str, Any]]:
+    """What the doctor finds on a platform."""
+    command = [sys.executable, str(ROOT / "manage.py"), "doctor", "--json", "--port", str(port)]
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings", "TASKLOOM_HOME": str(home)}
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    findings: list[dict[str, Any]] = json.loads(told.stdout)["findings"]
+    return findings
+
+
 def test_once_shows_the_example_run_and_leaves_nothing_running(home: Path):
     with Up(home, ("--once",)) as up:
         assert up.ends() == 0, up.said
@@ -172,6 +181,11 @@ def test_a_platform_outlives_its_workers_refuses_a_second_and_keeps_its_data(hom
             assert third.ends() == 1
         assert f"Port {up.port} is taken by another program. Choose another one with --port" in third.said
         assert client.get("/health").json() == {"status": "healthy"}
+
+        found = {each["name"]: each for each in doctor(home, up.port)}
+        assert [each for each in found.values() if not each["ok"]] == []
+        assert found["workers"]["message"] == "2 answer, on the queues default, isolated, runs"
+        assert found["beat"]["message"] == "works"
 
         runs = client.get("/api/executions").json()
         up.process.send_signal(signal.SIGINT)
