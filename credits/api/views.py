@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.impersonation import Acting
 from accounts.models import User
 from core.api import error_responses
 from core.whole_numbers import WholeNumberField
@@ -92,6 +93,8 @@ class AddCreditsView(APIView):
     """Where administrators change balances."""
 
     permission_classes = (IsAdminUser,)
+    # Nobody is the second administrator as well.
+    acting = Acting.REFUSED
 
     @extend_schema(
         tags=["admin-credits"],

@@ -1,9 +1,18 @@
 """Administrators who act as somebody else, each request on record."""
 
+from enum import Enum
 from uuid import UUID
 
 from accounts.errors import ImpersonationRefused, NoSuchUser
 from accounts.models import Impersonation, Role, User
+
+
+class Acting(Enum):
+    """What a view does when an administrator acts as somebody else: allowed unless it says otherwise."""
+
+    ALLOWED = "allowed"
+    IGNORED = "ignored"
+    REFUSED = "refused"
 
 
 def act_as(admin: User, user_id: str, *, method: str, path: str) -> User:

@@ -12,6 +12,7 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts.models import Role, User
+from accounts.services import issue_tokens
 from credits import holds, ledger
 from credits.adjustments import adjust, decide
 from credits.balances import balance_of, refill
@@ -144,6 +145,19 @@ def test_a_change_that_cannot_be_changes_nothing(
     assert (refused.status_code, refused.json()["code"]) == (status, code)
     assert balance_of(user.pk) == 30 * CREDIT
     assert Transfer.objects.count() == 1
+
+
+@pytest.mark.usefixtures("paid")
+def test_nobody_changes_balances_in_the_name_of_another_administrator(
+    anonymous: APIClient, user: User, admin: User, settings: Settings
+) -> None:
+    other = make.a_user(role=Role.ADMIN)
+    settings.ADJUSTMENT_LIMIT = 1000
+    token = {"Authorization": f"Bearer {issue_tokens(admin).access}"}
+    assert adding(anonymous, user, 900, **token).status_code == 200
+    refused = adding(anonymous, user, 900, **token, **{"X-Act-As-User-Id": str(other.pk)})
+    assert (refused.status_code, refused.json()["code"]) == (403, "not_while_impersonating")
+    assert (balance_of(user.pk), Adjustment.objects.count()) == (900 * CREDIT, 0)
 
 
 @pytest.mark.usefixtures("paid")

@@ -1,6 +1,5 @@
 """The user behind a request."""
 
-from enum import Enum
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -9,18 +8,11 @@ from rest_framework.request import Request
 
 from accounts import impersonation, services
 from accounts.errors import NotWhileImpersonating, TokenRefused
+from accounts.impersonation import Acting
 from accounts.models import User
 from accounts.services import Session
 
 ACT_AS = "X-Act-As-User-Id"
-
-
-class Acting(Enum):
-    """What a view does when an administrator acts as somebody else: allowed unless it says otherwise."""
-
-    ALLOWED = "allowed"
-    IGNORED = "ignored"
-    REFUSED = "refused"
 
 
 class TokenAuthentication(BaseAuthentication):

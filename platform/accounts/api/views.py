@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import services, tickets
-from accounts.api.authentication import Acting, TokenAuthentication
+from accounts.api.authentication import TokenAuthentication
 from accounts.api.serializers import (
     LoginSerializer,
     LogoutSerializer,
@@ -19,6 +19,7 @@ from accounts.api.serializers import (
     UserSerializer,
 )
 from accounts.errors import NotAuthenticated
+from accounts.impersonation import Acting
 from accounts.models import User
 from accounts.ticketed import session_behind
 from core.api import error_responses

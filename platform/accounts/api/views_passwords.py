@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import passwords
-from accounts.api.authentication import Acting
+from accounts.impersonation import Acting
 from accounts.models import User
 from accounts.services import Session
 from core.api import error_responses

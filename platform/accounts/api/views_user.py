@@ -11,9 +11,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import choices
-from accounts.api.authentication import ACT_AS, Acting
+from accounts.api.authentication import ACT_AS
 from accounts.api.views_passwords import LinkSerializer
 from accounts.errors import NotWhileImpersonating
+from accounts.impersonation import Acting
 from accounts.models import Notice, Preferences, User
 from core import throttles
 from core.api import error_responses
