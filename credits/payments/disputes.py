@@ -5,9 +5,9 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from credits.balances import balance_of
 from credits.errors import shown
 from credits.kinds import CREDIT
+from credits.ledger import settled_balance
 from credits.models import Reversal, TopUp, Transfer
 from credits.payments import processor, reversals
 from credits.payments.objects import Stage
@@ -28,7 +28,7 @@ def answer(dispute_id: str) -> None:
     if dispute is None or dispute.top_up is None or dispute.answered_at or dispute.stage != Stage.OPEN:
         return
     top_up = dispute.top_up
-    if balance_of(top_up.user_id) - reversals.credits_for(top_up, dispute.amount) >= _SPARE:
+    if settled_balance(top_up.user_id) - reversals.credits_for(top_up, dispute.amount) >= _SPARE:
         news = processor.concede(dispute_id)
     else:
         news = processor.contest(dispute_id, evidence(top_up))

@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from accounts.models import User
 from credits import queue
-from credits.balances import balance_of
 from credits.errors import DecidedBefore
 from credits.kinds import CREDIT
+from credits.ledger import settled_balance
 from credits.models import RefundRequest, RefundStatus, TopUp, TopUpStatus
 from credits.notices import tell_refund
 from credits.payments import processor, reversals
@@ -110,6 +110,8 @@ def refundable(top_up: TopUp) -> int:
 
 
 def _ask(user: User, transaction_key: str, reason: str, amount: int | None) -> RefundRequest:
+    # Two requests at once, for two top-ups, would both count on the same balance.
+    User.objects.lock(user.pk)
     key = _KEY.fullmatch(transaction_key)
     top_up = key and TopUp.objects.locked(user=user, payment_id=key[1], status=TopUpStatus.PAID)
     if top_up is None or top_up.paid_at is None:
@@ -121,7 +123,9 @@ def _ask(user: User, transaction_key: str, reason: str, amount: int | None) -> R
         raise AlreadyAsked
     if wanted <= 0 or wanted > left:
         raise RefundInvalid(f"{wanted} cents cannot be refunded: {left} of {top_up.paid} are left", refundable=left)
-    short = reversals.credits_for(top_up, wanted) - balance_of(user.pk)
+    # Asked in this order: what goes in between counts twice rather than not at all.
+    going = _going(user)
+    short = reversals.credits_for(top_up, wanted) + going - settled_balance(user.pk)
     try:
         with transaction.atomic():
             return RefundRequest.objects.create(
@@ -134,6 +138,12 @@ def _ask(user: User, transaction_key: str, reason: str, amount: int | None) -> R
             )
     except IntegrityError:
         raise AlreadyAsked from None
+
+
+def _going(user: User) -> int:
+    """The micro-credits that refunds under way will take from the balance once Stripe says that the money went."""
+    sending = RefundRequest.objects.visible_to(user).filter(status=RefundStatus.SENDING).select_related("top_up")
+    return sum(reversals.credits_for(request.top_up, request.amount) for request in sending)
 
 
 def user_asked(user: User, week: str) -> bool:

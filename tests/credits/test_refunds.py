@@ -255,6 +255,54 @@ def test_of_many_that_ask_for_a_refund_at_once_one_gets_it(
     assert (sent_back(stripe), credits_of(owner)) == ([600], 400)
 
 
+@pytest.fixture
+def two_weeks(stripe: FakeStripe, owner: User, client_of: Callable[[User], APIClient]) -> list[TopUp]:
+    """Two purchases of a thousand in two weeks, half of which is used."""
+    found = []
+    for day in ("2026-01-05", "2026-01-14"):
+        with time_machine.travel(f"{day}T12:00:00Z", tick=False):
+            found.append(bought(stripe, client_of(owner), 1000))
+    spent(owner, 1000)
+    return found
+
+
+def test_two_refunds_at_once_do_not_count_on_the_same_credits(
+    stripe: FakeStripe, owner: User, client_of: Callable[[User], APIClient], two_weeks: list[TopUp]
+) -> None:
+    def ask(top_up: TopUp) -> int:
+        try:
+            return int(asked(client_of(owner), top_up).json())
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(ask, two_weeks)) == [0, 1000]
+    assert (sent_back(stripe), credits_of(owner)) == ([1000], 0)
+    assert sorted(RefundRequest.objects.values_list("status", flat=True)) == ["refunded", "waiting"]
+
+
+def test_what_a_refund_under_way_will_take_is_not_there_for_the_next(
+    stripe: FakeStripe, owner: User, client_of: Callable[[User], APIClient], two_weeks: list[TopUp]
+) -> None:
+    stripe.faults = [500] * 3
+    assert [asked(client_of(owner), top_up).json() for top_up in two_weeks] == [0, 0]
+    assert sorted(RefundRequest.objects.values_list("status", flat=True)) == ["sending", "waiting"]
+    with time_machine.travel(timezone.now() + timedelta(minutes=30)):
+        settle_payments()
+    assert (sent_back(stripe), credits_of(owner)) == ([1000], 0)
+
+
+def test_while_credits_are_disabled_refunds_go_by_what_the_books_say(
+    stripe: FakeStripe, api: APIClient, user: User, settings: Settings
+) -> None:
+    top_up = bought(stripe, api, 500)
+    spent(user, 500)
+    ledger.take_back(user.pk, CREDIT, key="refund:another")
+    settings.CREDITS = "disabled"
+    assert asked(api, top_up).json() == 0
+    assert (sent_back(stripe), credits_of(user)) == ([], -1)
+
+
 def test_a_dispute_over_credits_that_are_still_there_is_conceded(
     stripe: FakeStripe, api: APIClient, user: User
 ) -> None:
