@@ -18,6 +18,7 @@ from credits.models import Account, Hold
 from executions import services
 from executions.engine.beside import MAX_TASKS
 from executions.engine.engine import Engine
+from executions.errors import KeyReused
 from executions.explain import why
 from executions.kinds import Status
 from executions.models import GraphExecution, NodeExecution
@@ -44,6 +45,25 @@ def test_nobody_starts_a_run_without_credits(owner: User, price: Charge, client_
     with pytest.raises(InsufficientCredits):
         services.start_runs(graph.id, 1, user_id=owner.pk, runs=[RunRequest(inputs={})] * 2)
     services.stop_run(UUID(started.json()["id"]))
+
+
+def test_monthly_credits_are_there_for_the_start_after_one_that_came_to_nothing(
+    owner: User, settings: Settings
+) -> None:
+    graph = chain(owner, "ProbeRead")
+    first = services.start_run(
+        graph.id, 1, user_id=owner.pk, inputs={}, dry_run=True, trigger_key="a", request_hash="1"
+    )
+    settings.CREDITS, settings.MONTHLY_CREDITS = "monthly", 20
+    both = [RunRequest(inputs={}, trigger_key="a", request_hash="2"), RunRequest(inputs={})]
+    with pytest.raises(KeyReused):
+        services.start_runs(graph.id, 1, user_id=owner.pk, runs=both)
+    assert balance(owner) == 0
+
+    second = services.start_run(graph.id, 1, user_id=owner.pk, inputs={})
+    assert balance(owner) == 20
+    for run in (first, second):
+        services.stop_run(run.pk)
 
 
 def test_a_run_that_cannot_pay_waits_and_a_top_up_wakes_it(
