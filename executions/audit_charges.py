@@ -12,9 +12,9 @@ from core import json
 from credits.kinds import MOST, Kind
 from credits.models import Hold, Transfer
 from credits.price_lists import Entry
-from executions import prices
+from executions import blobs, prices
 from executions.kinds import NodeStatus
-from executions.models import GraphExecution, NodeExecution
+from executions.models import GraphExecution, NodeExecution, Review
 from executions.prices import ACTIVATIONS_PER_FEE, FEE, Prices
 from executions.reading import rows_of
 from graphs.blocks.registry import BLOCKS
@@ -126,12 +126,28 @@ class ChargeAudit:
         if version is None or not node.started_fence or str(node.node_id) in node.run.nodes_to_skip:
             return None
         book = self._prices.setdefault(version, prices.of(version))
-        entry = prices.matching(_entries(book, node.block_id), node.input_data)
+        entries = tuple(_entries(book, node.block_id))
+        entry = prices.matching(entries, _input_of(node, entries))
         if entry is None or not entry.amount:
             return None
         least, most = _range_of(entry, node, charged_quantity)
         key = f"use:{node.run_id}:{node.node_id}:{node.ordinal}:{entry.per}"
         return _Due(key, 0 if may_be_less and (entry.per != "run" or _is_over_debt(node.run)) else least, most)
+
+
+def _input_of(node: NodeExecution, entries: Iterable[Entry]) -> Mapping[str, Any]:
+    """What the block was given: as a person left it who permitted it, with large values whole where a filter looks."""
+    given: dict[str, Any] = node.input_data
+    permissions = [wait["review"] for wait in node.waits if "gate" in wait]
+    if permissions and any(entry.match for entry in entries):
+        edited = Review.objects.filter(pk__in=permissions, data__isnull=False).values_list("data", flat=True).first()
+        if edited is not None:
+            return dict(edited)
+    wanted = {pin: key for pin, key in (node.input_blobs or {}).items() if any(pin in entry.match for entry in entries)}
+    if not wanted:
+        return given
+    found = blobs.values_of(node.run.user_id, wanted.values())
+    return given | {pin: found[key] for pin, key in wanted.items() if key in found}
 
 
 def _range_of(entry: Entry, node: NodeExecution, charged_quantity: float | None) -> tuple[int, int]:

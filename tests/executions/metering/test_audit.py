@@ -13,11 +13,15 @@ from accounts.models import User
 from core import json
 from credits.kinds import CREDIT
 from credits.models import Account, Hold, Transfer
+from executions import services
 from executions.audit import audit
-from executions.models import NodeExecution
+from executions.engine.engine import Engine
+from executions.models import GraphExecution, NodeExecution, Review
+from executions.reviews import Verdict, decide
 from graphs.blocks.registry import BLOCKS
+from graphs.models import Graph
 from tests.drawing import block_id, draw
-from tests.executions.conftest import Charge, Run
+from tests.executions.conftest import Charge, Run, ended, eventually
 from tests.executions.metering.conftest import chain, charges, top_up
 
 
@@ -124,6 +128,36 @@ def test_the_audit_finds_every_kind_of_wrong_charge(owner: User, run: Run, price
     assert f"Run {done.pk} has used 0, its row says {done.spent}" in meddled(
         "DELETE FROM credits_transfer WHERE run_id = %s", done.pk
     )
+
+
+def test_a_filter_that_looks_into_a_large_value_counts_in_the_audit_as_well(
+    owner: User, run: Run, price: Charge
+) -> None:
+    price("ProbeRead", 2, match={"value": {"quality": "high"}})
+    price("ProbeRead", 5)
+    top_up(owner, 10)
+    done = run(draw(owner, {"a": ("ProbeRead", {"value": {"quality": "high", "picture": "x" * 40_000}})}))
+
+    assert charges(done) == [("ProbeRead", 2.0)]
+    assert audit().problems == []
+
+
+def test_what_a_person_permitted_is_what_is_paid_for(
+    owner: User, engine: Engine, price: Charge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    price("ProbeRead", 2, match={"value": "small"})
+    price("ProbeRead", 5)
+    top_up(owner, 10)
+    monkeypatch.setattr(type(BLOCKS.get(block_id("ProbeRead"))), "sensitive", True)
+    graph = draw(owner, {"a": ("ProbeRead", {"value": "small"})})
+    Graph.objects.filter(pk=graph.id).update(sensitive_action_safe_mode=True)
+    run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, ring=False)
+    engine.ring([run.pk])
+    eventually(lambda: GraphExecution.objects.filter(pk=run.pk, status="REVIEW").exists())
+    asked = Review.objects.get()
+    decide(owner.pk, [Verdict(asked.node_execution_id, approved=True, data={**asked.payload, "value": "large"})])
+
+    assert (charges(ended(run.pk)), audit().problems) == ([("ProbeRead", 5.0)], [])
 
 
 def test_the_audit_finds_fees_that_are_missing_or_too_many(owner: User, run: Run) -> None:
