@@ -156,8 +156,17 @@ def _problems_of(detail: Any, loc: list[str | int]) -> list[Problem]:
 
 
 def _problems_of_schema(error: pydantic.ValidationError) -> list[Problem]:
+    return [{"loc": ["body", *loc], "msg": message, "type": kind} for loc, message, kind in problems_of_schema(error)]
+
+
+def problems_of_schema(error: pydantic.ValidationError) -> list[tuple[tuple[int | str, ...], str, str]]:
+    """Where each fault is, what is wrong there, and its kind, without the names of our classes."""
     return [
-        {"loc": ["body", *problem["loc"]], "msg": problem["msg"], "type": problem["type"]}
+        (
+            problem["loc"],
+            "Input should be an object" if problem["type"] == "model_type" else problem["msg"],
+            problem["type"],
+        )
         for problem in error.errors(include_url=False, include_context=False, include_input=False)
     ]
 

@@ -185,7 +185,7 @@ def test_why_is_answered_over_http_and_on_the_command_line(
     call_command("why", str(run.pk), stdout=told)
     assert told.getvalue().splitlines()[0] == "QUEUED"
     assert len(told.getvalue().splitlines()) == 2
-    with pytest.raises(CommandError, match="There is no such run"):
+    with pytest.raises(CommandError, match="There is no run and no schedule "):
         call_command("why", str(uuid4()))
     with pytest.raises(NoSuchRun):
         why(uuid4())

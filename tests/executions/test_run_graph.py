@@ -126,6 +126,8 @@ def test_an_input_is_json_if_it_can_be_read_as_such_else_text(
     ("arguments", "complaint"),
     [
         ([], 'This input is required: give "who" in inputs'),
+        (["--input", "whom=x"], "The graph has no input 'whom'; its inputs are who"),
+        (["--input", "who=x", "--timeout", "0"], "--timeout must be more than 0 seconds"),
         (["--input", "who"], "--input is NAME=VALUE, not 'who'"),
         (["--input", "=x"], "--input is NAME=VALUE, not '=x'"),
         (["--input", "who=@/no/such/file"], "/no/such/file cannot be read"),

@@ -136,7 +136,7 @@ def test_wrong_types_are_named_with_their_place(
     [
         ('{"graph": {', "json_invalid", "line 1 column 12"),
         ("", "missing", "Field required"),
-        ("[]", "model_type", "Input should be"),
+        ("[]", "model_type", "Input should be an object"),
         ('{"graph": NaN}', "json_invalid", "line 1 column 11"),
         ('{"graph": "\\ud800"}', "json_invalid", "surrogate"),
         ('{"graph": {"name": "a\\u0000b"}}', "string_nul", "NUL"),

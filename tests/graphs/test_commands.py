@@ -38,7 +38,7 @@ def test_a_file_is_imported_for_its_owner(tmp_path: Path, user: User) -> None:
     ("content", "message"),
     [
         ("{", "line 1 column 2"),
-        ("[]", "is not a graph"),
+        ("[]", "is not a graph:\n  graph: Input should be an object"),
         ({"name": "x", "nodes": [{}]}, "nodes.0.block_id: Field required"),
         ({"name": "x", "description": "", "nodes": [{"block_id": "no"}]}, "there is no block 'no'"),
     ],

@@ -24,9 +24,9 @@ class Command(BaseCommand):
         """Tell; raises `CommandError` when there is neither."""
         try:
             reasons = why(run_id)
-        except NoSuchRun as error:
+        except NoSuchRun:
             try:
                 return "\n".join(about(run_id))
             except NoSuchSchedule:
-                raise CommandError(error.message) from None
+                raise CommandError(f"There is no run and no schedule {run_id}") from None
         return "\n".join([reasons.status.value, *reasons.sentences])

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from accounts.models import User
 from core import strict_json
+from core.api import problems_of_schema
 from core.errors import DomainError
 from graphs import services
 from graphs.errors import GraphInvalid
@@ -50,8 +51,8 @@ class Command(BaseCommand):
 
 
 def _lines(error: pydantic.ValidationError) -> str:
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    return "\n".join(f"  {'.'.join(str(part) for part in p['loc']) or 'graph'}: {p['msg']}" for p in problems)
+    problems = problems_of_schema(error)
+    return "\n".join(f"  {'.'.join(map(str, loc)) or 'graph'}: {message}" for loc, message, _ in problems)
 
 
 def _problems(error: GraphInvalid) -> str:

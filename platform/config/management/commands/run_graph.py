@@ -5,7 +5,7 @@ import json
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,8 @@ class Command(BaseCommand):
         from config.at_hand import servers
 
         inputs = dict(_input(text) for text in input)
+        if not timeout > 0:
+            raise CommandError("--timeout must be more than 0 seconds", returncode=BAD_INPUT)
         if not Path(file).is_file():
             raise CommandError(f"There is no file {file}", returncode=BAD_INPUT)
         with servers() as were_running:
@@ -127,8 +129,9 @@ def _start(file: str, inputs: dict[str, Any], user: Any, *, dry_run: bool) -> An
     """Save the graph and queue its run; a graph that cannot run with these inputs is not kept."""
     from executions.errors import NotRunnable
     from executions.services import start_run
-    from graphs.models import Graph
-    from graphs.services import delete_graph
+    from graphs.models import GraphVersion
+    from graphs.rendering import as_graph
+    from graphs.services import delete_graph, find_version
 
     try:
         graph_id = UUID(
@@ -136,13 +139,26 @@ def _start(file: str, inputs: dict[str, Any], user: Any, *, dry_run: bool) -> An
         )
     except CommandError as error:
         raise CommandError(str(error), returncode=BAD_INPUT) from None
-    version = Graph.objects.values_list("latest_version", flat=True).get(pk=graph_id)
+    version = find_version(GraphVersion.objects.visible_to(user), graph_id)
     try:
-        return start_run(graph_id, version, user_id=user.pk, inputs=inputs, dry_run=dry_run)
+        _check_names(inputs, as_graph(version))
+        return start_run(graph_id, version.version, user_id=user.pk, inputs=inputs, dry_run=dry_run)
+    except CommandError:
+        delete_graph(user, graph_id)
+        raise
     except DomainError as error:
         delete_graph(user, graph_id)
         faults = error.messages if isinstance(error, NotRunnable) else [error.message]
         raise CommandError("\n".join(f"{file}: {fault}" for fault in faults), returncode=BAD_INPUT) from None
+
+
+def _check_names(inputs: Mapping[str, Any], graph: Mapping[str, Any]) -> None:
+    """Refuse what the graph would ignore: here, a name that it does not have is a slip of the hand."""
+    names = graph["input_schema"]["properties"]
+    unknown = [name for name in inputs if name not in names]
+    if unknown and not graph["has_external_trigger"]:
+        known = f"its inputs are {', '.join(names)}" if names else "it has none"
+        raise CommandError(f"The graph has no input {unknown[0]!r}; {known}", returncode=BAD_INPUT)
 
 
 class _Help:
