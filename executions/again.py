@@ -4,6 +4,7 @@ The run that has ended is only read: it stays as it is. The new one begins with 
 with its event, and with the values that wait on pins; from there the engine takes it up like any run that was parked.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
@@ -23,6 +24,7 @@ from executions.checks import RunChecks
 from executions.encoding import encode
 from executions.engine.plan import Plan, compile_plan
 from executions.engine.takeover import (
+    Moment,
     Past,
     PastOutput,
     PastToken,
@@ -49,6 +51,11 @@ FROM executions_nodeexecution n
 JOIN executions_nodeoutput o ON o.run_id = n.run_id AND o.node_execution_id = n.id AND o.ordinal < n.handed_on
 LEFT JOIN executions_blob b ON b.user_id = %s AND b.hash = o.blob
 WHERE n.run_id = %s
+"""
+
+_TOLD = """
+SELECT node_execution_id, seq, outputs, at FROM executions_event
+WHERE run_id = %s AND node_execution_id IS NOT NULL ORDER BY seq
 """
 
 _INSERT_RUN = """
@@ -204,9 +211,13 @@ def _remains(source: GraphExecution, plan: Plan) -> Remains:
     )  # fmt: skip
     rows = NodeExecution.objects.filter(run=source.pk).values(*columns)
     past = [Past(**{**row, "status": NodeStatus(row["status"])}) for row in rows]
+    told: dict[UUID, list[tuple[int, Moment]]] = defaultdict(list)
+    for node_execution_id, seq, outputs, at in rows_of(_TOLD, [source.pk]):
+        told[node_execution_id].append((outputs, Moment(seq, at)))
     [(now,)] = rows_of("SELECT clock_timestamp()", [])
     return Remains(
         activations=past,
+        told=told,
         outputs=[
             PastOutput(source_id, ordinal, pin, None if text is None else json.decode(text))
             for source_id, ordinal, pin, text in rows_of(_OUTPUTS, [split_sources(plan), source.user_id, source.pk])

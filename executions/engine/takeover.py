@@ -4,8 +4,9 @@ Per pin the n-th activation of a node consumed the n-th value that arrived, for 
 static link left behind serves several. So the rows alone tell who consumed what.
 """
 
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -56,13 +57,23 @@ class PastToken:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """When something happened: the number of the event that told of it, and the time by the database's clock."""
+
+    seq: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Remains:
     """What the ended run left: `tokens` in order of their positions, and the ids of what it asked and has an answer.
 
     A run that was called has one if it COMPLETED, a person if they decided; but not if they kept a block from running.
+    `told` has the events of each activation, in order: how many outputs it had given by then.
     """
 
     activations: Sequence[Past]
+    told: Mapping[UUID, Sequence[tuple[int, Moment]]]
     outputs: Sequence[PastOutput]
     tokens: Sequence[PastToken]
     answered: Collection[UUID]
@@ -169,16 +180,21 @@ class _Arrivals:
         self._of_node: dict[UUID, list[Past]] = defaultdict(list)
         for past in sorted(remains.activations, key=lambda past: past.ordinal):
             self._of_node[past.node_id].append(past)
-        self._handed_on_at = dict(_times_of_handing_on(self._of_node.values(), remains.now))
+        self._stages = dict(_stages_of_handing_on(self._of_node.values(), remains))
         self.all = [
             (PastToken(output.source_id, output.ordinal, link.id), link)
             for output in sorted(remains.outputs, key=self._order)
             for link in self._links_of(output)
         ]
 
-    def _order(self, output: PastOutput) -> tuple[datetime, UUID, int, int]:
+    def _order(self, output: PastOutput) -> tuple[int, UUID, int, int]:
         past = self._past[output.source_id]
-        return self._handed_on_at[past.id], past.node_id, past.ordinal, output.ordinal
+        return self._handed_on(past.id, output.ordinal).seq, past.node_id, past.ordinal, output.ordinal
+
+    def _handed_on(self, source_id: UUID, ordinal: int) -> Moment:
+        """When this output was through."""
+        counts, moments = self._stages[source_id]
+        return moments[bisect_right(counts, ordinal)]
 
     def _links_of(self, output: PastOutput) -> Iterator[PlanLink]:
         source = self._plan.nodes[self._past[output.source_id].node_id]
@@ -225,7 +241,7 @@ class _Arrivals:
     def _served(self, tokens: Sequence[PastToken], turns: Iterable[Past]) -> Iterator[tuple[PastToken, Past]]:
         """Each turn with the static value it saw: the newest by then, or the one it waited for."""
         for past in turns:
-            there = [token for token in tokens if self._handed_on_at[token.source_id] <= past.started_at]
+            there = [each for each in tokens if self._handed_on(each.source_id, each.ordinal).at <= past.started_at]
             if tokens:
                 yield (there or tokens[:1])[-1], past
 
@@ -237,11 +253,22 @@ class _Arrivals:
             yield self._plan.nodes[node_id], pin, tokens
 
 
-def _times_of_handing_on(turns_of_nodes: Iterable[Sequence[Past]], now: datetime) -> Iterator[tuple[UUID, datetime]]:
-    """When each activation's outputs were through: not before those of its node's earlier ones."""
+def _stages_of_handing_on(
+    turns_of_nodes: Iterable[Sequence[Past]], remains: Remains
+) -> Iterator[tuple[UUID, tuple[list[int], list[Moment]]]]:
+    """When how many of each activation's outputs were through, all at the last of the moments.
+
+    None was before those of its node's earlier activations.
+    """
     for turns in turns_of_nodes:
-        latest: datetime | None = None
+        earlier: Moment | None = None
         for past in turns:
-            ended = past.ended_at or now
-            latest = ended if latest is None else max(latest, ended)
-            yield past.id, latest
+            told = remains.told.get(past.id, ())
+            stages = [(count, _later(earlier, moment)) for count, moment in told[:-1]]
+            end = Moment(told[-1][1].seq if told else 0, past.ended_at or remains.now)
+            earlier = _later(earlier, end)
+            yield past.id, ([count for count, _ in stages], [*(moment for _, moment in stages), earlier])
+
+
+def _later(one: Moment | None, other: Moment) -> Moment:
+    return other if one is None else Moment(max(one.seq, other.seq), max(one.at, other.at))

@@ -165,6 +165,34 @@ def test_what_followed_from_an_error_is_left_behind(
     assert (turns(log), turns(folder / "log")) == (1, 1)
 
 
+def test_an_error_between_the_values_of_a_stream_is_left_behind_and_not_they(
+    owner: User, run: Run, again: Again, log: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "later"
+    graph = draw(
+        owner,
+        {
+            "stream": ("ProbeRead", {"value": "streamed", "times": 2, "seconds": 0.3}),
+            "flaky": ("ProbeKeyed", {"log": str(folder / "log")}),
+            "use": ("ProbeKeyed", {"log": str(log)}),
+            "out": output(),
+        },
+        [
+            "stream.value -> flaky.value",
+            "stream.value -> use.value",
+            "flaky.error -> use.value",
+            "use.value -> out.value",
+        ],
+    )
+    failed = run(graph)
+    error = NodeExecution.objects.filter(run=failed.pk, node_id=graph.nodes["flaky"]).values_list("error", flat=True)[0]
+    assert outputs(failed) == {"out": ["streamed", error] * 2}
+    folder.mkdir()
+    done = again(failed)
+    assert outputs(done) == {"out": ["streamed"] * 2}
+    assert (turns(log), turns(folder / "log")) == (4, 2)
+
+
 def test_outputs_given_before_the_failure_are_not_given_again(owner: User, run: Run, again: Again, log: Path) -> None:
     graph = draw(
         owner,
