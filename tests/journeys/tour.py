@@ -29,6 +29,8 @@ def test_the_tour_of_the_docs_comes_to_its_end(home: Path) -> None:
         }
         with Up(home, port=port, variables=variables) as up:
             done = take_the_tour(up, variables)
+            assert "answered 402: You have no credits to run graphs with. Top up, or ask for less.\n" in up.said
+            assert "`manage.py give_credits demo@taskloom.local 500" in up.said
 
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()

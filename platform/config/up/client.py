@@ -15,7 +15,11 @@ FINAL = frozenset({"COMPLETED", "FAILED", "TERMINATED"})
 
 
 class ApiRefused(Exception):
-    """The API answered with an error; the message is what it said."""
+    """The API answered with an error; the message is what it said, `status` its HTTP status, 0 on a WebSocket."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Client:
@@ -54,7 +58,8 @@ class Client:
         """Send a request and return the answer's JSON; raises `ApiRefused`."""
         answer = await self._http.request(method, path, json=body)
         if answer.is_error:
-            raise ApiRefused(f"{method} {path} was answered {answer.status_code}: {_message(answer)}")
+            message = f"{method} {path} was answered {answer.status_code}: {_message(answer)}"
+            raise ApiRefused(message, answer.status_code)
         return answer.json()
 
     async def follow(self, run_id: str) -> AsyncIterator[dict[str, Any]]:
@@ -82,6 +87,7 @@ class Client:
 def _message(answer: httpx2.Response) -> str:
     try:
         said = answer.json()
-        return f"{said['message']} {said.get('hint', '')}".strip() if said.get("message") else answer.text
+        parts = [part.rstrip(".") for part in (said.get("message"), said.get("hint")) if part]
+        return ". ".join(parts) + "." if parts else answer.text[:500]
     except ValueError:
         return answer.text[:500]

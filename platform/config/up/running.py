@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import httpx2
 from django.conf import settings
@@ -146,6 +147,9 @@ async def _demonstrate(client: Client, login: "prepare.Login") -> bool:
         return False
     except (ApiRefused, httpx2.HTTPError, WebSocketException, OSError) as error:
         say(f"The example run could not be shown: {error}", style="bold red")
+        if isinstance(error, ApiRefused) and error.status == HTTPStatus.PAYMENT_REQUIRED:
+            say(f"`manage.py give_credits {login.email} 500 --operator EMAIL --reason …` gives some; EMAIL is whom")
+            say("`manage.py createsuperuser` made.")
         return False
     demo.show(outcome)
     return outcome.status == "COMPLETED"
