@@ -14,11 +14,13 @@ from executions import previews
 from executions.errors import NoSuchRun
 from executions.kinds import ENGINE_VERSION, FINAL, NodeStatus, Status
 from executions.models import GraphExecution, NodeExecution, NodeTask, Review
+from executions.picture import given_name
 from executions.reading import block_name, rows_of, time_text
 from graphs.services import load_definition
 
 MAX_SENTENCES = 100
 _LONGEST_ERROR = 300
+_LONGEST_NAME = 100
 
 _WORKERS = """
 SELECT count(*) FROM executions_graphexecution
@@ -31,7 +33,7 @@ WHERE user_id = %s AND status = 'RUNNING'
 """
 
 _NEVER_RUN = """
-SELECT n.id, n.block_id FROM graphs_node n JOIN graphs_graphversion v ON v.id = n.graph_version_id
+SELECT n.id FROM graphs_node n JOIN graphs_graphversion v ON v.id = n.graph_version_id
 WHERE v.graph_id = %s AND v.version = %s AND EXISTS (SELECT FROM graphs_link l WHERE l.sink_id = n.id)
     AND NOT EXISTS (SELECT FROM executions_nodeexecution e WHERE e.run_id = %s AND e.node_id = n.id)
 ORDER BY n.position
@@ -102,8 +104,9 @@ def _about_nodes(run: GraphExecution, now: datetime) -> Iterator[str]:
         review.node_execution_id: review
         for review in Review.objects.waiting().filter(run=run).defer("payload").order_by("turn")
     }
+    names = _names(run) if opened else {}
     for node in opened:
-        name = f"Node {block_name(node.block_id)} {node.node_id}"
+        name = _name_of(node, names)
         if node.status == NodeStatus.REVIEW:
             yield of_review(name, reviews.get(node.pk), now)
         elif node.status == NodeStatus.WAITING:
@@ -125,18 +128,33 @@ def _about_nodes(run: GraphExecution, now: datetime) -> Iterator[str]:
 def _about_end(run: GraphExecution) -> Iterator[str]:
     reason = f": {run.error}" if run.error else ""
     yield f"It ended as {run.status} at {time_text(run.ended_at)}{reason.rstrip('.')}."
+    names = _names(run)
     if run.node_error_count:
         failed = NodeExecution.objects.filter(run=run, status=NodeStatus.FAILED).order_by("ended_at", "pk")
         for node in failed.only("node_id", "block_id", "error")[: MAX_SENTENCES + 1]:
-            yield of_failed(f"Node {block_name(node.block_id)} {node.node_id}", node.error)
-    blocks = {str(node.id): node.block_id for node in load_definition(run.graph_id, run.graph_version).nodes}
+            yield of_failed(_name_of(node, names), node.error)
     for stalled in run.stalled:
-        yield of_stalled(stalled, block_name(blocks[stalled["node_id"]]))
+        yield of_stalled(stalled, names[UUID(stalled["node_id"])])
     if run.status == Status.COMPLETED:
         held = {stalled["node_id"] for stalled in run.stalled}
-        for node_id, block_id in rows_of(_NEVER_RUN, [run.graph_id, run.graph_version, run.pk]):
+        for (node_id,) in rows_of(_NEVER_RUN, [run.graph_id, run.graph_version, run.pk]):
             if str(node_id) not in held:
-                yield f"Node {block_name(block_id)} {node_id} never ran: no value reached it."
+                yield f"{names[node_id]} never ran: no value reached it."
+
+
+def _names(run: GraphExecution) -> dict[UUID, str]:
+    """What the sentences call each node of the run's graph."""
+    nodes = load_definition(run.graph_id, run.graph_version).nodes
+    return {node.id: _name(node.block_id, given_name(node), node.id) for node in nodes}
+
+
+def _name_of(node: NodeExecution, names: Mapping[UUID, str]) -> str:
+    return names.get(node.node_id) or _name(node.block_id, "", node.node_id)
+
+
+def _name(block_id: str, given: str, node_id: UUID) -> str:
+    called = f" “{previews.preview(given, _LONGEST_NAME)}”" if given else ""
+    return f"Node {block_name(block_id)}{called} {node_id}"
 
 
 # --- Sentences, from plain data ---------------------------------------------------------------------------------
@@ -205,10 +223,10 @@ def of_failed(name: str, error: str) -> str:
     return f"{name} failed: {shorten(error, _LONGEST_ERROR, placeholder=' …').rstrip('.') or 'it did not say why'}."
 
 
-def of_stalled(stalled: Mapping[str, Any], block: str) -> str:
+def of_stalled(stalled: Mapping[str, Any], name: str) -> str:
     """A node that holds values but never got all."""
     pins = ", ".join(stalled["missing"])
-    return f"Node {block} {stalled['node_id']} holds values but never ran on them: no value came to {pins}."
+    return f"{name} holds values but never ran on them: no value came to {pins}."
 
 
 def lasting(time: timedelta) -> str:

@@ -90,8 +90,13 @@ def friendly(block_name: str) -> str:
 
 def title_of(node: NodeDefinition, block_name: str) -> str:
     """What to call a node: its given name, that of the input or output it is, of what it calls, or its block's."""
+    return given_name(node) or friendly(block_name)
+
+
+def given_name(node: NodeDefinition) -> str:
+    """What whoever drew a node called it; empty if nothing."""
     given = (node.metadata.get("customized_name"), node.input_default.get("name"), node.input_default.get("agent_name"))
-    return next((str(name) for name in given if name), friendly(block_name))
+    return next((str(name) for name in given if name), "")
 
 
 def duration(seconds: float) -> str:

@@ -82,7 +82,7 @@ def test_a_run_that_waits_for_a_person_says_since_when_and_what_about(user: User
     ask_review(**about, node_id=node.node_id, node_execution_id=node.pk, turn=0, ask=ask)
     Review.objects.update(created_at=timezone.now() - timedelta(days=21))
     [sentence] = why(run.pk).sentences
-    name = f"Node HumanInTheLoopBlock {node.node_id}"
+    name = f"Node HumanInTheLoopBlock “Payment” {node.node_id}"
     assert sentence.startswith(f"{name} waits since 20")
     assert sentence.endswith(f"Z (21 d) for a person to decide about “Payment”, as {node.pk}.")
     GraphExecution.objects.update(status=Status.RUNNING, lease_until=timezone.now() + timedelta(minutes=1))
@@ -152,7 +152,7 @@ def test_an_ended_run_names_the_pins_that_got_nothing(owner: User, run: Run) -> 
     assert reasons.stalled == [{"node_id": str(graph.nodes["sum"]), "missing": ["b"]}]
     assert reasons.sentences[1:] == [
         f"Node CalculatorBlock {graph.nodes['sum']} holds values but never ran on them: no value came to b.",
-        f"Node AgentOutputBlock {graph.nodes['out']} never ran: no value reached it.",
+        f"Node AgentOutputBlock “out” {graph.nodes['out']} never ran: no value reached it.",
     ]
     assert reasons.sentences[0].startswith("It ended as COMPLETED at 20")
 
@@ -168,7 +168,7 @@ def test_an_ended_run_names_the_nodes_that_failed(owner: User, run: Run) -> None
     assert failed.startswith(
         f"Node FillTextTemplateBlock {graph.nodes['bad']} failed: template: line 1: unexpected end"
     )
-    assert never == f"Node AgentOutputBlock {graph.nodes['out']} never ran: no value reached it."
+    assert never == f"Node AgentOutputBlock “out” {graph.nodes['out']} never ran: no value reached it."
 
 
 def test_why_is_answered_over_http_and_on_the_command_line(
