@@ -6,7 +6,7 @@ from typing import IO, Any, ClassVar, TypeVar
 
 import orjson
 import pydantic
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import DisallowedHost, PermissionDenied
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse
 from drf_spectacular.utils import OpenApiResponse
@@ -87,6 +87,10 @@ def envelope(code: str, message: str, hint: str = "", **data: object) -> dict[st
 
 def answer_bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
     """Answer a request that Django refuses before any view sees it."""
+    if isinstance(exception, DisallowedHost):
+        message = "This site does not answer to the host name in the request."
+        hint = "DJANGO_ALLOWED_HOSTS of the server lists those that it answers to."
+        return JsonResponse(envelope("bad_request", message, hint), status=400)
     return JsonResponse(envelope("bad_request", "The request is not acceptable."), status=400)
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect, JsonResponse
 from django.http.response import HttpResponseBase
+from django.middleware.common import CommonMiddleware
 from django.middleware.gzip import GZipMiddleware
 
 from core.api import envelope
@@ -15,6 +16,7 @@ _WORTH_PACKING = 50 * 1024
 # A page that a browser opens with its cookies tells an eavesdropper by its packed size how much of it was guessed. Here
 # a request shows who it is from by a header that no other site can make a browser send.
 _PACKED = ("/api/", "/external-api/")
+_ASKED_INSIDE = ("/health", "/metrics")
 
 Answer = Callable[[HttpRequest], HttpResponseBase]
 
@@ -38,6 +40,17 @@ def announced_length(get_response: Answer) -> Answer:
         return _refusal(request) or get_response(request)
 
     return answer
+
+
+class Common(CommonMiddleware):
+    """Django's, which asks for a host that this site answers to, but not where load balancers and Prometheus ask.
+
+    They reach a process by whatever address it has inside, and what they are answered is the same for any.
+    """
+
+    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
+        """Raises `DisallowedHost`."""
+        return None if request.path in _ASKED_INSIDE else super().process_request(request)
 
 
 class Packing(GZipMiddleware):

@@ -120,7 +120,7 @@ def test_a_crash_outside_of_the_rest_views_has_the_one_shape_too(failing: APICli
 
 
 def test_a_foreign_host_is_refused_in_the_one_shape(anonymous: APIClient) -> None:
-    answer = anonymous.get("/health", headers={"Host": "evil.example"})
+    answer = anonymous.get("/api/graphs", headers={"Host": "evil.example"})
     assert answer.status_code == 400
     assert answer.json()["code"] == "bad_request"
 

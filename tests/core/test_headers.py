@@ -55,6 +55,21 @@ def test_over_https_browsers_are_told_to_stay_there(settings: Any, anonymous: AP
     assert {answer["Strict-Transport-Security"] for answer in answers} == {"max-age=31536000; includeSubDomains"}
 
 
+def test_load_balancers_and_prometheus_ask_from_inside_by_any_host_and_over_http(settings: Any, db: None) -> None:
+    settings.ALLOWED_HOSTS, settings.METRICS_TOKEN = ["taskloom.example.com"], "secret"
+    settings.SECURE_SSL_REDIRECT = True
+    inside = Client(headers={"Host": "10.0.0.7:8000", "Authorization": "Bearer secret"})
+
+    assert [inside.get(path).status_code for path in ("/health", "/metrics")] == [200, 200]
+    refused = inside.get("/api/graphs", secure=True)
+    assert (refused.status_code, refused.json()["hint"]) == (
+        400,
+        "DJANGO_ALLOWED_HOSTS of the server lists those that it answers to.",
+    )
+    outside = inside.get("/api/graphs", headers={"Host": "taskloom.example.com"})
+    assert (outside.status_code, outside["Location"]) == (301, "https://taskloom.example.com/api/graphs")
+
+
 # --- Other sites ------------------------------------------------------------------------------------------------
 
 
