@@ -37,7 +37,7 @@ from executions.engine.takeover import (
 from executions.errors import NoSuchNode, NoSuchRun, NothingToRetry, NotRunnable, RunUnderWay
 from executions.kinds import FINAL, EventKind, NodeStatus, ReviewStatus, Status
 from executions.models import GraphExecution, NodeExecution, Review, Token
-from executions.new_runs import NO_CREDITS, started_by
+from executions.new_runs import NO_CREDITS, has_started, started_by
 from executions.reading import rows_of
 from graphs import pins
 from graphs.blocks.registry import BLOCKS
@@ -252,6 +252,14 @@ def _answered(waits: Iterable[Mapping[str, Any]]) -> set[UUID]:
 
 def _queue(source: GraphExecution, takeover: Takeover, columns: Mapping[str, Any], *, ring: bool) -> GraphExecution:
     ended = [past for past in takeover.activations if not past.reopened]
+    trigger = columns["trigger_key"], columns["request_hash"]
+    try:
+        price_version = _price_version(source)
+    except InsufficientCredits:
+        # What was answered before is answered again.
+        if has_started(source.user_id, columns["trigger_key"]):
+            return started_by(source.user_id, [trigger])[0]
+        raise
     arguments = {
         **columns,
         "id": uuid7(),
@@ -260,7 +268,7 @@ def _queue(source: GraphExecution, takeover: Takeover, columns: Mapping[str, Any
         "skipped": _text(columns["skipped"]),
         "ended": len(ended),
         "failed": sum(past.status is NodeStatus.FAILED for past in ended),
-        "price_version": _price_version(source),
+        "price_version": price_version,
     }
     with transaction.atomic(), connection.cursor() as cursor:
         try:
@@ -269,7 +277,7 @@ def _queue(source: GraphExecution, takeover: Takeover, columns: Mapping[str, Any
             raise NoSuchRun(run_id=str(source.pk)) from None
         inserted = cursor.fetchone()
         if inserted is None:
-            return started_by(source.user_id, [(columns["trigger_key"], columns["request_hash"])])[0]
+            return started_by(source.user_id, [trigger])[0]
         run_id: UUID = inserted[0]
         if arguments["price_version"] is not None:
             caps, keys = {run_id: source.max_credits}, _budgeted(run_id, source.api_key_id)

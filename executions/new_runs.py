@@ -107,7 +107,10 @@ class RunRequest:
 
 
 def row_of(request: RunRequest, checks: RunChecks) -> dict[str, Any]:
-    """The columns of `_OWN`, JSON as text; raises `NotRunnable`, `NotStorable` or `TooLarge`."""
+    """The columns of `_OWN`, JSON as text; raises `NotRunnable`, `NotStorable` or `TooLarge`.
+
+    What has started a run before is not refused because files have gone since.
+    """
     of_nodes = checks.masks(request.credential_inputs, request.nodes_input_masks)
     answer = checks.answer(request.inputs, of_nodes)
     if answer.errors:
@@ -115,7 +118,7 @@ def row_of(request: RunRequest, checks: RunChecks) -> dict[str, Any]:
     inputs, masks = encode(request.inputs), encode(of_nodes)
     if MARK in inputs or MARK in masks:
         missing = missing_files(checks, checks.definition.owner_id, request.inputs, of_nodes)
-        if missing:
+        if missing and not has_started(checks.definition.owner_id, request.trigger_key):
             raise NotRunnable(missing)
     return {
         "id": uuid7(),
@@ -162,6 +165,11 @@ def insert(
         started = started_by(graph.owner_id, [(row["trigger_key"], row["request_hash"]) for row in others])
         runs.update(zip((row["id"] for row in others), started, strict=True))
     return [runs[row["id"]] for row in rows]
+
+
+def has_started(user_id: UUID, trigger_key: str | None) -> bool:
+    """Whether this trigger key has started a run of the user."""
+    return trigger_key is not None and GraphExecution.objects.filter(user=user_id, trigger_key=trigger_key).exists()
 
 
 def started_by(user_id: UUID, triggers: Sequence[tuple[str, str]]) -> list[GraphExecution]:

@@ -126,6 +126,34 @@ def test_batches_and_schedules_are_refused_alike(api: APIClient, user: User, upl
     assert not Schedule.objects.exists()
 
 
+def test_a_request_sent_again_is_answered_as_before_though_its_files_have_gone(
+    api: APIClient, user: User, upload: Upload
+) -> None:
+    table = a_table(user)
+    uri = upload(CSV).json()["file_uri"]
+    one = {"inputs": {"table": uri}}
+    asks = [
+        ("execute", one, lambda answer: [answer["id"]]),
+        ("execute-batch", {"runs": [one, one]}, lambda answer: [each["id"] for each in answer["executions"]]),
+    ]
+
+    def send() -> list[Any]:
+        return [
+            api.post(f"/api/graphs/{table.id}/{what}/1", body, format="json", headers={"Idempotency-Key": what})
+            for what, body, _ in asks
+        ]
+
+    first = send()
+    StoredFile.objects.update(expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    second = send()
+
+    assert [answer.status_code for answer in first + second] == [200] * 4
+    for (_, _, ids_of), before, after in zip(asks, first, second, strict=True):
+        assert ids_of(before.json()) == ids_of(after.json())
+    assert execute(api, table, table=uri).status_code == 400
+    assert GraphExecution.objects.count() == 3
+
+
 def test_a_file_that_goes_after_the_start_fails_the_node_that_needs_it(
     run: Run, owner: User, upload: Upload, stranger: APIClient  # noqa: F811
 ) -> None:  # fmt: skip

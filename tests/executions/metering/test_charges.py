@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from pytest_django import Settings
 
 from accounts.models import User
+from credits.errors import InsufficientCredits
 from credits.kinds import CREDIT, MOST_CREDITS
 from credits.models import Hold, Transfer
 from executions import again, services
 from executions.engine.engine import Engine
+from executions.errors import KeyReused
 from executions.models import NodeExecution
 from executions.reading import run_meta
 from tests.drawing import Drawn, draw
@@ -134,3 +137,24 @@ def test_a_retry_pays_only_for_what_runs_again(owner: User, run: Run, engine: En
     ended(third.pk)
 
     assert [charges(each) for each in (first, second, third)] == [[("ProbeRead", 2.0)], [], [("ProbeKeyed", 3.0)]]
+
+
+def test_a_retry_that_is_asked_for_again_is_the_same_though_no_credits_are_left(
+    owner: User, run: Run, price: Charge
+) -> None:
+    price("ProbeRead", 2)
+    top_up(owner, 2)
+    first = run(
+        draw(owner, {"a": ("ProbeRead", {"value": 1}), "b": ("ProbePure", {"fail": "x"})}, ["a.value -> b.value"])
+    )
+    top_up(owner, 1, "topup:2")
+    second = again.retry_run(first.pk, trigger_key="once", request_hash="1", ring=False)
+
+    # It has set all of them aside.
+    assert balance(owner) == 0
+    assert again.retry_run(first.pk, trigger_key="once", request_hash="1", ring=False).pk == second.pk
+    with pytest.raises(KeyReused):
+        again.retry_run(first.pk, trigger_key="once", request_hash="2", ring=False)
+    with pytest.raises(InsufficientCredits):
+        again.retry_run(first.pk, trigger_key="another", request_hash="1", ring=False)
+    services.stop_run(second.pk)
