@@ -97,11 +97,11 @@ class Meter:
     def restore(self, activation: Activation) -> None:
         """The activation began under another worker: what was promised for it is part of the hold.
 
-        Where there is a budget and the hold was emptied since, it is promised anew before the block goes on.
+        Where the hold was emptied since, it is promised anew before the block goes on.
         """
         price = self._price(activation)
-        if not (self._claim.is_capped and price > self._free):
-            self._free = max(0, self._free - price)
+        if price <= self._free:
+            self._free -= price
             self._set_aside(activation, price)
 
     @property

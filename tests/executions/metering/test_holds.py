@@ -15,8 +15,9 @@ from credits.kinds import CREDIT, Kind
 from credits.models import Hold
 from executions import bookkeeping, failpoints, services
 from executions.engine.engine import Engine
-from executions.models import GraphExecution
+from executions.models import GraphExecution, Review
 from executions.new_runs import RunRequest
+from executions.reviews import Verdict, decide
 from graphs.services import delete_graph
 from tests import make
 from tests.drawing import draw
@@ -70,6 +71,28 @@ def test_a_hold_that_nobody_uses_for_two_days_is_emptied_and_filled_again(
     assert (holds.expire(), balance(owner)) == (1, 10.0)
     engine.ring([run.pk])
     assert (ended(run.pk).status, balance(owner)) == ("COMPLETED", 4.0)
+
+
+def test_what_waited_until_its_hold_was_emptied_waits_for_credits_rather_than_make_debts(
+    owner: User, engine: Engine, price: Charge
+) -> None:
+    price("HumanInTheLoop", 3)
+    top_up(owner, 3)
+    graph = draw(owner, {"ask": ("HumanInTheLoop", {"data": 1, "name": "Payment"})})
+    run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, ring=False)
+    engine.ring([run.pk])
+    eventually(lambda: GraphExecution.objects.filter(pk=run.pk, status="REVIEW").exists())
+    Hold.objects.update(expires_at="2020-01-01T00:00:00Z")
+    assert holds.expire() == 1
+    ledger.spend(owner.pk, 3 * CREDIT, key="all there was")
+    decide(owner.pk, [Verdict(Review.objects.get().node_execution_id, approved=True)])
+    engine.ring([run.pk])
+    eventually(lambda: GraphExecution.objects.filter(pk=run.pk, needs_credits=3 * CREDIT).exists())
+    assert (charges(run), balance(owner)) == ([], 0)
+
+    top_up(owner, 4, key="topup:2")
+    engine.ring([run.pk])
+    assert (ended(run.pk).status, charges(run), balance(owner)) == ("COMPLETED", [("HumanInTheLoopBlock", 3.0)], 1)
 
 
 @pytest.mark.parametrize(
