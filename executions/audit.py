@@ -13,6 +13,7 @@ from credits.payments.bookings import wrong_bookings
 from credits.payments.comparison import compare_lately
 from credits.payments.errors import PaymentRefused, PaymentsOff, PaymentsUnavailable
 from executions.audit_charges import ChargeAudit
+from executions.bookkeeping import release_abandoned
 from executions.reading import rows_of
 
 MAX_PROBLEMS = 100
@@ -41,9 +42,11 @@ SELECT COALESCE((SELECT sum(balance) FROM credits_account), 0) + COALESCE((SELEC
         ELSE amount END) FROM credits_transfer), 0)
 """  # noqa: S608  the part is a constant
 
+# Those of deleted runs are released later; see `executions.bookkeeping`.
 _HOLDS_OF_ENDED = """
 SELECT h.run_id FROM credits_hold h LEFT JOIN executions_graphexecution r ON r.id = h.run_id
-WHERE h.released_at IS NULL AND (r.id IS NULL OR r.ended_at IS NOT NULL)
+WHERE h.released_at IS NULL
+    AND (r.ended_at IS NOT NULL OR r.id IS NULL AND h.placed_at < clock_timestamp() - interval '1 hour')
 """
 
 _SPENT = """
@@ -105,8 +108,10 @@ def audit(since: datetime | None = None) -> Report:
 def audit_on_record(since: datetime | None = None) -> Report:
     """As `audit`, and what was bought and went back beside Stripe's own books, of a month unless told otherwise.
 
-    What was found stays on record, also when Stripe does not answer. Where Stripe is not set up it is not asked.
+    What is on hold for deleted runs is released first. What was found stays on record, also when Stripe does not
+    answer. Where Stripe is not set up it is not asked.
     """
+    release_abandoned()
     report = _audit_with_stripe(since)
     LedgerAudit.objects.create(
         since=since,

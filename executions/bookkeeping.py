@@ -15,11 +15,16 @@ LIMIT 1000
 """
 
 
+def release_abandoned() -> None:
+    """Give back what is on hold for runs that were deleted under way, an hour after they began at the earliest."""
+    for (run_id,) in rows_of(_ABANDONED, []):
+        holds.release(run_id)
+
+
 def tidy_up() -> None:
     """Empty holds that nobody uses, release those of deleted runs, and refill users whose runs wait for credits."""
     holds.expire()
-    for (run_id,) in rows_of(_ABANDONED, []):
-        holds.release(run_id)
+    release_abandoned()
     if mode() is Mode.MONTHLY:
         waiting = GraphExecution.objects.filter(needs_credits__isnull=False)
         for user_id in waiting.values_list("user_id", flat=True).distinct():

@@ -14,6 +14,7 @@ from credits.errors import InsufficientCredits
 from credits.kinds import CREDIT, Kind
 from credits.models import Hold
 from executions import bookkeeping, failpoints, services
+from executions.audit import audit, audit_on_record
 from executions.engine.engine import Engine
 from executions.models import GraphExecution, Review
 from executions.new_runs import RunRequest
@@ -140,9 +141,10 @@ def test_holds_of_deleted_runs_go_back_and_monthly_users_are_refilled(
     run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, ring=False)
     delete_graph(owner, graph.id)
     bookkeeping.tidy_up()
-    assert balance(owner) == 7
+    assert (balance(owner), audit_on_record().problems) == (7, [])
     Hold.objects.update(placed_at="2020-01-01T00:00:00Z")
-    bookkeeping.tidy_up()
+    assert audit().problems == [f"Run {run.pk} has ended, its hold is open"]
+    assert audit_on_record().problems == []
     bookkeeping.tidy_up()
     assert (balance(owner), Hold.objects.get().run_id) == (10, run.pk)
     settings.CREDITS, settings.MONTHLY_CREDITS = "monthly", 20
