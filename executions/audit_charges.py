@@ -184,7 +184,8 @@ def _allowed_less(runs: Iterable[GraphExecution]) -> Collection[UUID]:
 
 
 def _is_over_debt(run: GraphExecution) -> bool:
-    return run.error_code == "debt_exceeded"
+    # Older workers did not write it down of runs that ended for another reason.
+    return run.is_over_debt or run.error_code == "debt_exceeded"
 
 
 def _is_within(paid: Mapping[str, int], due: Mapping[str, int]) -> bool:

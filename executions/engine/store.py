@@ -167,7 +167,8 @@ SELECT status, head_seq"""
 _COMMIT_METERED = _COMMIT.replace("\n)\nSELECT status, head_seq", "\n" + _CHARGES.strip()).replace(
     "wake_at = %(wake_at)s::timestamptz,",
     "wake_at = %(wake_at)s::timestamptz, "
-    "needs_credits = %(needs_credits)s::bigint, spent = spent + %(charged)s::bigint,",
+    "needs_credits = %(needs_credits)s::bigint, spent = spent + %(charged)s::bigint, "
+    "is_over_debt = is_over_debt OR %(over_debt)s,",
 )
 
 # Before the commit that names them. When that never comes, what was stored goes with the run.
@@ -326,10 +327,11 @@ class Store:
             "output_count": batch.output_count,
         }
         statement = _COMMIT
-        if batch.charges or batch.needs_credits or batch.releases:
+        if batch.charges or batch.needs_credits or batch.releases or batch.is_over_debt:
             statement = _COMMIT_METERED
             arguments["charged"] = sum(charge.amount for charge in batch.charges)
             arguments["needs_credits"] = batch.needs_credits
+            arguments["over_debt"] = batch.is_over_debt
         if batch.blobs:
             await self._store_blobs(claim, batch.blobs)
         around_commit("before_commit", batch)

@@ -105,7 +105,8 @@ class GraphExecution(models.Model):
     A run with a `price_version` is metered: that is the list of prices it began with. It and what it calls may use
     `max_credits`, unless that is null; what it uses counts as the use of the API key it was started with, if any.
     `needs_credits` is what its user must have for it to go on, `spent` what
-    its own nodes have used, both in micro-credits.
+    its own nodes have used, both in micro-credits. One that `is_over_debt` was not charged for all that it has used, as
+    its user would owe more than can be counted.
 
     The two safe modes say whether people are asked: those of the graph when the run was started, or of the run that
     called it.
@@ -167,6 +168,7 @@ class GraphExecution(models.Model):
     api_key_id = models.UUIDField(null=True, blank=True)
     needs_credits = models.BigIntegerField(null=True, blank=True)
     spent = models.BigIntegerField(db_default=0)
+    is_over_debt = models.BooleanField(db_default=False)
     stalled = models.JSONField(db_default=[])
     is_deleted = models.BooleanField(db_default=False)
     share_nonce = models.UUIDField(null=True, blank=True)

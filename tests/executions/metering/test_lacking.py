@@ -13,9 +13,10 @@ from pytest_django import Settings
 from accounts.models import User
 from credits import ledger
 from credits.errors import InsufficientCredits
-from credits.kinds import CREDIT, MOST_CREDITS
+from credits.kinds import CREDIT, MOST_CREDITS, Kind
 from credits.models import Account, Hold
 from executions import services
+from executions.audit import audit
 from executions.engine.beside import MAX_TASKS
 from executions.engine.engine import Engine
 from executions.errors import KeyReused
@@ -151,6 +152,22 @@ def test_nobody_owes_more_than_can_be_counted(
     assert sum(paid for _, paid in charges(run)) == cost
     assert balance(owner) == 5 - cost - MOST_CREDITS
     assert Hold.objects.filter(released_at=None).count() == 0
+
+
+def test_what_cannot_be_owed_is_not_missed_whatever_else_ended_the_run(
+    owner: User, engine: Engine, price: Charge
+) -> None:
+    price("ProbePure", 1, "byte")
+    top_up(owner, 5)
+    graph = draw(owner, {"a": ("ProbePure", {"value": "x" * 10}), "b": ("StoreValue", {})}, ["a.value -> b.input"])
+    run = services.start_run(graph.id, 1, user_id=owner.pk, inputs={}, output_budget=1, ring=False)
+    ledger.take_back(owner.pk, MOST_CREDITS * CREDIT, key="a debt", kind=Kind.USAGE)
+    engine.ring([run.pk])
+    done = ended(run.pk)
+
+    assert (done.status, done.error_code, charges(run)) == ("FAILED", "output_budget_exceeded", [])
+    assert NodeExecution.objects.filter(run=run.pk, status="COMPLETED", block_id=block_id("ProbePure")).count() == 1
+    assert audit().problems == []
 
 
 @pytest.mark.parametrize("block", ["ProbeKeyed", "ProbeUnsafe"])
