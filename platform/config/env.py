@@ -92,6 +92,7 @@ _DEFAULTS = {variable.name: variable.default for variable in VARIABLES}
 _environ = environ.Env()
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
+_PLACE = re.compile(r"[^/@\s]+:[0-9]{1,5}")
 _RATE = re.compile(r"off|[1-9][0-9]{0,8}/([1-9][0-9]{0,3})?[smhd]", re.ASCII)
 
 
@@ -150,6 +151,15 @@ def choice(name: str, allowed: Collection[str]) -> str:
 def names(name: str) -> list[str]:
     """The variable as a list of texts separated by commas."""
     return [item.strip() for item in text(name).split(",") if item.strip()]
+
+
+def places(name: str) -> list[str]:
+    """The variable as a list of host:port in small letters; raises `ImproperlyConfigured` with its name for others."""
+    found = names(name)
+    for place in found:
+        if not _PLACE.fullmatch(place):
+            raise ImproperlyConfigured(f"{name} must be host:port pairs, such as localhost:9000, not {place!r}")
+    return [place.lower() for place in found]
 
 
 def origins(name: str) -> tuple[list[str], list[str]]:

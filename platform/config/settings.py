@@ -174,7 +174,8 @@ DATABASES = {
 # --- Redis and Celery -------------------------------------------------------------------------------------------
 
 REDIS_URL = env.server("REDIS_URL", "redis", "rediss", "unix") or paths.redis_url(TASKLOOM_HOME)
-CELERY_BROKER_URL = env.text("CELERY_BROKER_URL") or paths.broker_url(REDIS_URL)
+_BROKERS = ("amqp", "amqps", "pyamqp", "redis", "rediss", "redis+socket", "sentinel")
+CELERY_BROKER_URL = env.server("CELERY_BROKER_URL", *_BROKERS) or paths.broker_url(REDIS_URL)
 CELERY_TIMEZONE = "UTC"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = "json"
@@ -368,7 +369,7 @@ OUTPUTS_PER_RUN = env.number("TASKLOOM_OUTPUTS_PER_RUN", least=1)
 NODE_TASKS = env.number("TASKLOOM_NODE_TASKS")
 NODE_MEMORY_MB = env.number("TASKLOOM_NODE_MEMORY_MB", least=1)
 FAILPOINTS = env.names("TASKLOOM_FAILPOINTS")
-HTTP_ALLOW_PRIVATE = env.names("TASKLOOM_HTTP_ALLOW_PRIVATE")
+HTTP_ALLOW_PRIVATE = env.places("TASKLOOM_HTTP_ALLOW_PRIVATE")
 
 # --- Credits ----------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,12 @@ ROOT = Path(__file__).resolve().parents[2]
             "http://redis",
             "REDIS_URL must begin with redis:// or rediss://",
         ),
+        (
+            env.places,
+            "TASKLOOM_HTTP_ALLOW_PRIVATE",
+            "db.internal:80,localhost",
+            "TASKLOOM_HTTP_ALLOW_PRIVATE must be host:port pairs, such as localhost:9000, not 'localhost'",
+        ),
         (env.mail, "EMAIL_URL", "nonsense", "EMAIL_URL must be like smtp+tls://user:password@host:587, or unset"),
     ],
 )
@@ -37,6 +43,11 @@ def test_a_setting_that_cannot_be_meant_is_refused_by_its_name(
     with pytest.raises(ImproperlyConfigured) as refused:
         read(name)
     assert str(refused.value) == message
+
+
+def test_private_places_are_read_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKLOOM_HTTP_ALLOW_PRIVATE", "LocalHost:9000, 10.0.0.7:80,")
+    assert env.places("TASKLOOM_HTTP_ALLOW_PRIVATE") == ["localhost:9000", "10.0.0.7:80"]
 
 
 @pytest.mark.parametrize(("word", "means"), [("TRUE", True), ("on", True), ("No", False), ("0", False), ("", False)])
