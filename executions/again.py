@@ -24,7 +24,6 @@ from executions.checks import RunChecks
 from executions.encoding import encode
 from executions.engine.plan import Plan, compile_plan
 from executions.engine.takeover import (
-    Moment,
     Past,
     PastOutput,
     PastToken,
@@ -54,7 +53,7 @@ WHERE n.run_id = %s
 """
 
 _TOLD = """
-SELECT node_execution_id, seq, outputs, at FROM executions_event
+SELECT node_execution_id, seq, outputs FROM executions_event
 WHERE run_id = %s AND node_execution_id IS NOT NULL ORDER BY seq
 """
 
@@ -206,14 +205,12 @@ def _ended_run(run_id: UUID) -> GraphExecution:
 
 
 def _remains(source: GraphExecution, plan: Plan) -> Remains:
-    columns = (
-        "id", "node_id", "ordinal", "status", "attempt", "output_count", "handed_on", "waits", "started_at", "ended_at",
-    )  # fmt: skip
+    columns = ("id", "node_id", "ordinal", "status", "attempt", "output_count", "handed_on", "waits")
     rows = NodeExecution.objects.filter(run=source.pk).values(*columns)
     past = [Past(**{**row, "status": NodeStatus(row["status"])}) for row in rows]
-    told: dict[UUID, list[tuple[int, Moment]]] = defaultdict(list)
-    for node_execution_id, seq, outputs, at in rows_of(_TOLD, [source.pk]):
-        told[node_execution_id].append((outputs, Moment(seq, at)))
+    told: dict[UUID, list[tuple[int, int]]] = defaultdict(list)
+    for node_execution_id, seq, outputs in rows_of(_TOLD, [source.pk]):
+        told[node_execution_id].append((outputs, seq))
     [(now,)] = rows_of("SELECT clock_timestamp()", [])
     return Remains(
         activations=past,

@@ -85,7 +85,7 @@ class _Partial:
     fired: bool = False
 
 
-class _Inbox:
+class Inbox:
     """One node's side of the state: its partial activations, oldest first, and what its static pins hold."""
 
     def __init__(self, node: PlanNode) -> None:
@@ -160,7 +160,7 @@ class RunState:
         # Of large values that activations hold which have not begun.
         self.ready_bytes = 0
         self._has_large = False
-        self._inboxes = {node.id: _Inbox(node) for node in plan.nodes.values()}
+        self._inboxes = {node.id: Inbox(node) for node in plan.nodes.values()}
         self._position = 0
 
     def start(self) -> None:

@@ -1,7 +1,6 @@
 """What a new run takes over from one that has ended: activations, and values that wait on pins. Pure.
 
-Per pin the n-th activation of a node consumed the n-th value that arrived, for values pair up oldest first; only what a
-static link left behind serves several. So the rows alone tell who consumed what.
+Who consumed what follows from the order in which values arrived, as it did in the run: so the rows alone tell it.
 """
 
 from bisect import bisect_right
@@ -9,10 +8,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from executions.engine.plan import Plan, PlanLink, PlanNode
+from executions.engine.plan import Plan, PlanLink
+from executions.engine.state import Inbox, Token
 from executions.engine.waits import question_of
 from executions.kinds import NodeStatus
 from graphs import pins
@@ -32,8 +33,6 @@ class Past:
     output_count: int
     handed_on: int
     waits: list[dict[str, Any]]
-    started_at: datetime
-    ended_at: datetime | None
     reopened: bool = False
 
 
@@ -57,23 +56,15 @@ class PastToken:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """When something happened: the number of the event that told of it, and the time by the database's clock."""
-
-    seq: int
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Remains:
     """What the ended run left: `tokens` in order of their positions, and the ids of what it asked and has an answer.
 
     A run that was called has one if it COMPLETED, a person if they decided; but not if they kept a block from running.
-    `told` has the events of each activation, in order: how many outputs it had given by then.
+    `told` has the events of each activation, in order: how many outputs it had given by then, and the event's number.
     """
 
     activations: Sequence[Past]
-    told: Mapping[UUID, Sequence[tuple[int, Moment]]]
+    told: Mapping[UUID, Sequence[tuple[int, int]]]
     outputs: Sequence[PastOutput]
     tokens: Sequence[PastToken]
     answered: Collection[UUID]
@@ -120,7 +111,6 @@ def take_over_for_retry(plan: Plan, remains: Remains) -> Takeover:
     errors = {(past.id, past.output_count - 1) for past in failed}
     dropped, void = arrivals.followers_of(errors)
     kept = [past for past in remains.activations if past.id not in dropped]
-    # What a static link left behind still waits, whoever consumed it.
     tokens = dict.fromkeys([*arrivals.consumed_only_by(dropped), *remains.tokens])
     return Takeover(
         [_taken(past, remains, reopen_failed=True) for past in kept],
@@ -180,7 +170,7 @@ class _Arrivals:
         self._of_node: dict[UUID, list[Past]] = defaultdict(list)
         for past in sorted(remains.activations, key=lambda past: past.ordinal):
             self._of_node[past.node_id].append(past)
-        self._stages = dict(_stages_of_handing_on(self._of_node.values(), remains))
+        self._stages = dict(_stages_of_handing_on(self._of_node.values(), remains.told))
         self.all = [
             (PastToken(output.source_id, output.ordinal, link.id), link)
             for output in sorted(remains.outputs, key=self._order)
@@ -189,12 +179,12 @@ class _Arrivals:
 
     def _order(self, output: PastOutput) -> tuple[int, UUID, int, int]:
         past = self._past[output.source_id]
-        return self._handed_on(past.id, output.ordinal).seq, past.node_id, past.ordinal, output.ordinal
+        return self._handed_on(past.id, output.ordinal), past.node_id, past.ordinal, output.ordinal
 
-    def _handed_on(self, source_id: UUID, ordinal: int) -> Moment:
-        """When this output was through."""
-        counts, moments = self._stages[source_id]
-        return moments[bisect_right(counts, ordinal)]
+    def _handed_on(self, source_id: UUID, ordinal: int) -> int:
+        """The number of the event by which this output was through."""
+        counts, events = self._stages[source_id]
+        return events[bisect_right(counts, ordinal)]
 
     def _links_of(self, output: PastOutput) -> Iterator[PlanLink]:
         source = self._plan.nodes[self._past[output.source_id].node_id]
@@ -205,7 +195,9 @@ class _Arrivals:
 
     def followers_of(self, outputs: Iterable[OutputKey]) -> tuple[set[UUID], set[OutputKey]]:
         """The activations that consumed these outputs, or what came of them, and all outputs that are void by it."""
-        consumers = self._consumers()
+        consumers: dict[OutputKey, set[UUID]] = defaultdict(set)
+        for token, activations in self._consumers.items():
+            consumers[token.source_id, token.ordinal] |= activations
         dropped: set[UUID] = set()
         void = set(outputs)
         ahead = list(void)
@@ -217,58 +209,42 @@ class _Arrivals:
                 ahead += given
         return dropped, void
 
-    def consumed_only_by(self, activations: Collection[UUID]) -> list[PastToken]:
+    def consumed_only_by(self, activations: set[UUID]) -> list[PastToken]:
         """The values that wait again when these activations have not been, in order of arrival."""
-        returned = set()
-        for node, pin, tokens in self._pins():
-            turns = self._of_node[node.id]
-            if pin in node.static:
-                if turns and all(past.id in activations for past in turns):
-                    returned |= set(tokens)
-            else:
-                returned |= {token for token, past in zip(tokens, turns, strict=False) if past.id in activations}
-        return [token for token, _ in self.all if token in returned]
+        return [token for token, _ in self.all if token in self._consumers and self._consumers[token] <= activations]
 
-    def _consumers(self) -> dict[OutputKey, set[UUID]]:
-        found: dict[OutputKey, set[UUID]] = defaultdict(set)
-        for node, pin, tokens in self._pins():
-            turns = self._of_node[node.id]
-            served = self._served(tokens, turns) if pin in node.static else zip(tokens, turns, strict=False)
-            for token, past in served:
-                found[token.source_id, token.ordinal].add(past.id)
+    @cached_property
+    def _consumers(self) -> dict[PastToken, set[UUID]]:
+        """Let the values arrive once more, to see which activations had them; a static one may serve several."""
+        found: dict[PastToken, set[UUID]] = defaultdict(set)
+        for node_id, arrived in self._by_sink().items():
+            inbox = Inbox(self._plan.nodes[node_id])
+            fired = [inbox.activate({}, [])] if inbox.node.is_start else []
+            for token, link in arrived:
+                fired += inbox.put(link.sink_name, token, Token(token.source_id, token.ordinal, link, 0))
+            for activation, past in zip(fired, self._of_node[node_id], strict=False):
+                for token in activation.values.values():
+                    found[token].add(past.id)
         return found
 
-    def _served(self, tokens: Sequence[PastToken], turns: Iterable[Past]) -> Iterator[tuple[PastToken, Past]]:
-        """Each turn with the static value it saw: the newest by then, or the one it waited for."""
-        for past in turns:
-            there = [each for each in tokens if self._handed_on(each.source_id, each.ordinal).at <= past.started_at]
-            if tokens:
-                yield (there or tokens[:1])[-1], past
-
-    def _pins(self) -> Iterator[tuple[PlanNode, str, list[PastToken]]]:
-        arrived: dict[tuple[UUID, str], list[PastToken]] = defaultdict(list)
+    def _by_sink(self) -> dict[UUID, list[tuple[PastToken, PlanLink]]]:
+        arrived: dict[UUID, list[tuple[PastToken, PlanLink]]] = defaultdict(list)
         for token, link in self.all:
-            arrived[link.sink.id, link.sink_name].append(token)
-        for (node_id, pin), tokens in arrived.items():
-            yield self._plan.nodes[node_id], pin, tokens
+            arrived[link.sink.id].append((token, link))
+        return arrived
 
 
 def _stages_of_handing_on(
-    turns_of_nodes: Iterable[Sequence[Past]], remains: Remains
-) -> Iterator[tuple[UUID, tuple[list[int], list[Moment]]]]:
-    """When how many of each activation's outputs were through, all at the last of the moments.
+    turns_of_nodes: Iterable[Sequence[Past]], told: Mapping[UUID, Sequence[tuple[int, int]]]
+) -> Iterator[tuple[UUID, tuple[list[int], list[int]]]]:
+    """By which events how many of each activation's outputs were through, all by the last.
 
     None was before those of its node's earlier activations.
     """
     for turns in turns_of_nodes:
-        earlier: Moment | None = None
+        latest = 0
         for past in turns:
-            told = remains.told.get(past.id, ())
-            stages = [(count, _later(earlier, moment)) for count, moment in told[:-1]]
-            end = Moment(told[-1][1].seq if told else 0, past.ended_at or remains.now)
-            earlier = _later(earlier, end)
-            yield past.id, ([count for count, _ in stages], [*(moment for _, moment in stages), earlier])
-
-
-def _later(one: Moment | None, other: Moment) -> Moment:
-    return other if one is None else Moment(max(one.seq, other.seq), max(one.at, other.at))
+            counts = [count for count, _ in told.get(past.id, ())]
+            events = [max(latest, event) for _, event in told.get(past.id, ())] or [latest]
+            latest = events[-1]
+            yield past.id, (counts[:-1], events)

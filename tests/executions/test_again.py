@@ -193,6 +193,52 @@ def test_an_error_between_the_values_of_a_stream_is_left_behind_and_not_they(
     assert (turns(log), turns(folder / "log")) == (4, 2)
 
 
+def test_a_static_value_that_only_an_error_met_waits_again(
+    owner: User, run: Run, again: Again, log: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "later"
+    places = [str(log), str(folder / "log")]
+    graph = draw(
+        owner,
+        {
+            "places": ("StepThroughItems", {"items": places}),
+            "call": ("ProbeKeyed", {"value": "done"}),
+            "pair": ("CreateDictionary", {}),
+            "out": output(),
+        },
+        [
+            "places.item => pair.values_#_place",
+            "places.item -> call.log",
+            "call.value -> pair.values_#_what",
+            "call.error -> pair.values_#_what",
+            "pair.dictionary -> out.value",
+        ],
+    )
+    failed = run(graph)
+    assert [pair["place"] for pair in outputs(failed)["out"]] == places
+    folder.mkdir()
+    assert outputs(again(failed)) == {"out": [{"place": place, "what": "done"} for place in places]}
+
+
+def test_what_an_input_node_gives_at_first_is_no_answer_to_an_error(
+    owner: User, run: Run, again: Again, tmp_path: Path
+) -> None:
+    folder = tmp_path / "later"
+    graph = draw(
+        owner,
+        {
+            "flaky": ("ProbeKeyed", {"value": "done", "log": str(folder / "log")}),
+            "in": ("AgentInput", {"name": "x"}),
+            "out": output(),
+        },
+        ["flaky.value -> in.value", "flaky.error -> in.value", "in.result -> out.value"],
+    )
+    failed = run(graph, x="first")
+    assert [value == "first" for value in outputs(failed)["out"]] == [True, False]
+    folder.mkdir()
+    assert outputs(again(failed)) == {"out": ["first", "done"]}
+
+
 def test_outputs_given_before_the_failure_are_not_given_again(owner: User, run: Run, again: Again, log: Path) -> None:
     graph = draw(
         owner,

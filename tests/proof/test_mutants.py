@@ -94,14 +94,14 @@ def hand_on_at_once(patch: pytest.MonkeyPatch) -> None:
 
 def nothing_is_kept(patch: pytest.MonkeyPatch) -> None:
     """A static value serves once."""
-    fire = state._Inbox._fire
+    fire = state.Inbox._fire
 
     def fire_and_forget(self: Any, partial: Any) -> Activation:
         activation = fire(self, partial)
         self.kept = {}
         return activation
 
-    patch.setattr(state._Inbox, "_fire", fire_and_forget)
+    patch.setattr(state.Inbox, "_fire", fire_and_forget)
 
 
 def pairs_anyhow(patch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ def pairs_anyhow(patch: pytest.MonkeyPatch) -> None:
             self._partials.append(state._Partial())
         return self._partials[-1]
 
-    patch.setattr(state._Inbox, "_oldest_without", newest_without)
+    patch.setattr(state.Inbox, "_oldest_without", newest_without)
 
 
 RULES: dict[str, Mutate] = {
