@@ -51,7 +51,8 @@ def test_containers_are_given_every_setting() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     given = compose["x-taskloom"]["environment"]
     of_one_machine = {"TASKLOOM_HOME", "TASKLOOM_DEMO_EMAIL", "TASKLOOM_DEMO_PASSWORD", "TASKLOOM_FAILPOINTS"}
-    assert given.keys() == {variable.name for variable in VARIABLES} - of_one_machine
+    of_aws = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    assert given.keys() == {variable.name for variable in VARIABLES} - of_one_machine | of_aws
     assert all(
         value.startswith(f"${{{name}:") for name, value in given.items() if name not in {"DATABASE_URL", "REDIS_URL"}
     )
