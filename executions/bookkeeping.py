@@ -1,10 +1,23 @@
 """What has to be done about credits now and then, whether or not anybody asks."""
 
+from django.db import connection
+
 from credits import holds
 from credits.balances import mode, refill
 from credits.kinds import Mode
 from executions.models import GraphExecution
 from executions.reading import rows_of
+
+# What a block under way was promised is not to go back, however long it takes.
+_KEEP = f"""
+WITH used AS MATERIALIZED (
+    SELECT h.run_id FROM credits_hold h JOIN executions_graphexecution r ON r.id = h.run_id
+    WHERE h.released_at IS NULL AND h.expires_at < clock_timestamp() + interval '1 day' AND r.status = 'RUNNING'
+    ORDER BY h.run_id FOR UPDATE OF h SKIP LOCKED
+)
+UPDATE credits_hold h SET expires_at = clock_timestamp() + make_interval(hours => {holds.HOURS})
+FROM used WHERE h.run_id = used.run_id
+"""  # noqa: S608  no outside text
 
 # Their graph was deleted, and all its runs with it.
 _ABANDONED = """
@@ -23,6 +36,8 @@ def release_abandoned() -> None:
 
 def tidy_up() -> None:
     """Empty holds that nobody uses, release those of deleted runs, and refill users whose runs wait for credits."""
+    with connection.cursor() as cursor:
+        cursor.execute(_KEEP)
     holds.expire()
     release_abandoned()
     if mode() is Mode.MONTHLY:

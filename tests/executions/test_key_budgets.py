@@ -378,3 +378,21 @@ def test_a_run_without_room_in_its_budget_waits_for_what_it_called(
     hold.unlink()
     assert ended(run.pk).status == Status.COMPLETED
     assert NodeExecution.objects.get(run=run.pk, node_id=graph.nodes["own"]).status == NodeStatus.COMPLETED
+
+
+def test_what_a_block_was_promised_stays_promised_however_long_it_takes(
+    owner: User, engine: Engine, price: Charge, program: Callable[..., Program], hold: Path
+) -> None:
+    price("ProbeRead", 5)
+    top_up(owner, 20)
+    key = program(8)
+    slow = key.started(draw(owner, {"a": ("ProbeRead", {"hold": str(hold)})}))
+    engine.ring([slow.pk])
+    eventually(lambda: NodeExecution.objects.filter(run=slow.pk, status=NodeStatus.RUNNING).exists())
+    Hold.objects.update(expires_at="2020-01-01T00:00:00Z")
+    bookkeeping.tidy_up()
+    other = key.started(chain(owner, "ProbeRead"))
+    assert ways(drive(engine, other)) == [("FAILED", "budget_exceeded")]
+    hold.unlink()
+
+    assert (ways([ended(slow.pk)]), len(charges()), key.budget()) == ([("COMPLETED", "")], 1, (8, 5.0, 3.0))
