@@ -40,7 +40,7 @@ class Period:
         Raises `PeriodInvalid` when it ends before it begins or is too long.
         """
         last = last or datetime.now(UTC).date()
-        first = first or last - timedelta(days=29)
+        first = first or last - min(timedelta(days=29), last - date.min)
         if first > last:
             raise PeriodInvalid(f"from is {first}, which is after to, {last}")
         if (last - first).days >= LONGEST_DAYS:

@@ -66,6 +66,11 @@ def test_without_days_it_is_the_last_thirty(api: APIClient, user: User, anonymou
     assert anonymous.get("/api/credits/usage").status_code == 401
 
 
+def test_the_first_days_of_the_calendar_are_days_too(api: APIClient, user: User) -> None:
+    told = api.get("/api/credits/usage", {"to": "0001-01-05"})
+    assert (told.status_code, told.json()["from"], told.json()["items"]) == (200, "0001-01-01", [])
+
+
 @pytest.mark.parametrize(
     ("query", "status", "code"),
     [({"from": "2026-02-01"}, 400, "period_invalid"), ({"from": "2024-01-01"}, 400, "period_invalid"),
