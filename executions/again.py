@@ -29,6 +29,7 @@ from executions.engine.takeover import (
     PastToken,
     Remains,
     Takeover,
+    shared_pins,
     split_sources,
     take_over_for_replay,
     take_over_for_retry,
@@ -45,7 +46,8 @@ from graphs.services import load_definition
 
 _OUTPUTS = """
 SELECT o.node_execution_id, o.ordinal, o.pin,
-    CASE WHEN n.node_id = ANY(%s) THEN coalesce(convert_from(b.encoded, 'UTF8'), o.value::text) END
+    CASE WHEN n.node_id = ANY(%s) THEN coalesce(convert_from(b.encoded, 'UTF8'), o.value::text)
+        WHEN n.node_id = ANY(%s) THEN o.value::text END
 FROM executions_nodeexecution n
 JOIN executions_nodeoutput o ON o.run_id = n.run_id AND o.node_execution_id = n.id AND o.ordinal < n.handed_on
 LEFT JOIN executions_blob b ON b.user_id = %s AND b.hash = o.blob
@@ -211,14 +213,18 @@ def _remains(source: GraphExecution, plan: Plan) -> Remains:
     told: dict[UUID, list[tuple[int, int]]] = defaultdict(list)
     for node_execution_id, seq, outputs in rows_of(_TOLD, [source.pk]):
         told[node_execution_id].append((outputs, seq))
+    shared = shared_pins(plan)
+    given = NodeExecution.objects.filter(run=source.pk, node_id__in={node_id for node_id, _ in shared})
+    valued = [split_sources(plan), list(set().union(*shared.values()))]
     [(now,)] = rows_of("SELECT clock_timestamp()", [])
     return Remains(
         activations=past,
         told=told,
         outputs=[
             PastOutput(source_id, ordinal, pin, None if text is None else json.decode(text))
-            for source_id, ordinal, pin, text in rows_of(_OUTPUTS, [split_sources(plan), source.user_id, source.pk])
+            for source_id, ordinal, pin, text in rows_of(_OUTPUTS, [*valued, source.user_id, source.pk])
         ],
+        inputs=dict(given.values_list("pk", "input_data")),
         tokens=[
             PastToken(*row)
             for row in Token.objects.filter(run=source.pk)

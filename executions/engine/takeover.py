@@ -4,7 +4,7 @@ Who consumed what follows from the order in which values arrived, as it did in t
 """
 
 from bisect import bisect_right
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -38,7 +38,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class PastOutput:
-    """An output that was handed on. Its value is needed only where a link takes a part of it."""
+    """An output that was handed on. Its value is there where a link takes a part of it, or into a shared pin."""
 
     source_id: UUID
     ordinal: int
@@ -61,11 +61,13 @@ class Remains:
 
     A run that was called has one if it COMPLETED, a person if they decided; but not if they kept a block from running.
     `told` has the events of each activation, in order: how many outputs it had given by then, and the event's number.
+    `inputs` has what activations of nodes with shared pins were given.
     """
 
     activations: Sequence[Past]
     told: Mapping[UUID, Sequence[tuple[int, int]]]
     outputs: Sequence[PastOutput]
+    inputs: Mapping[UUID, Mapping[str, Any]]
     tokens: Sequence[PastToken]
     answered: Collection[UUID]
     now: datetime
@@ -90,6 +92,17 @@ def split_sources(plan: Plan) -> list[UUID]:
             if pins.is_tool_pin(link.source_name) or pins.base_name(link.source_name) != link.source_name
         }
     )
+
+
+def shared_pins(plan: Plan) -> dict[tuple[UUID, str], set[UUID]]:
+    """The pins, by node, into which several nodes' links lead, none static, with the nodes that these come from."""
+    sources: dict[tuple[UUID, str], set[UUID]] = defaultdict(set)
+    for node in plan.nodes.values():
+        for links in node.outgoing.values():
+            for link in links:
+                if link.sink_name not in link.sink.static:
+                    sources[link.sink.id, link.sink_name].add(node.id)
+    return {pin: nodes for pin, nodes in sources.items() if len(nodes) > 1}
 
 
 def downstream(plan: Plan, node_id: UUID) -> set[UUID]:
@@ -170,6 +183,9 @@ class _Arrivals:
         self._of_node: dict[UUID, list[Past]] = defaultdict(list)
         for past in sorted(remains.activations, key=lambda past: past.ordinal):
             self._of_node[past.node_id].append(past)
+        self._inputs = remains.inputs
+        self._shared = shared_pins(plan)
+        self._parts: dict[PastToken, Any] = {}
         self._stages = dict(_stages_of_handing_on(self._of_node.values(), remains.told))
         self.all = [
             (PastToken(output.source_id, output.ordinal, link.id), link)
@@ -190,7 +206,10 @@ class _Arrivals:
         source = self._plan.nodes[self._past[output.source_id].node_id]
         for link in source.links_from(output.pin):
             sink = (str(link.sink.id), link.sink_name)
-            if pins.split(output.value, output.pin, link.source_name, sink) is not pins.MISSING:
+            part = pins.split(output.value, output.pin, link.source_name, sink)
+            if part is not pins.MISSING:
+                if (link.sink.id, link.sink_name) in self._shared:
+                    self._parts[PastToken(output.source_id, output.ordinal, link.id)] = part
                 yield link
 
     def followers_of(self, outputs: Iterable[OutputKey]) -> tuple[set[UUID], set[OutputKey]]:
@@ -231,7 +250,31 @@ class _Arrivals:
         arrived: dict[UUID, list[tuple[PastToken, PlanLink]]] = defaultdict(list)
         for token, link in self.all:
             arrived[link.sink.id].append((token, link))
+        for (node_id, pin), sources in self._shared.items():
+            if node_id in arrived:
+                self._put_right(arrived[node_id], node_id, pin, sources)
         return arrived
+
+    def _put_right(
+        self, arrived: list[tuple[PastToken, PlanLink]], node_id: UUID, pin: str, sources: Collection[UUID]
+    ) -> None:
+        """Several events may go with one commit, in an order of their own: what was consumed tells which came first."""
+        places = [place for place, (_, link) in enumerate(arrived) if link.sink_name == pin]
+        ahead = {source: deque[int]() for source in sources}
+        for place in places:
+            ahead[self._past[arrived[place][0].source_id].node_id].append(place)
+        turns = iter(self._of_node[node_id][self._plan.nodes[node_id].is_start :])
+        order = []
+        for _ in places:
+            heads = sorted(queue[0] for queue in ahead.values() if queue)
+            past = next(turns, None)
+            given = self._inputs.get(past.id, {}) if past else {}
+            fitting = (head for head in heads if pin in given and self._parts[arrived[head][0]] == given[pin])
+            head = next(fitting, heads[0])
+            ahead[self._past[arrived[head][0].source_id].node_id].popleft()
+            order.append(arrived[head])
+        for place, each in zip(places, order, strict=True):
+            arrived[place] = each
 
 
 def _stages_of_handing_on(

@@ -506,3 +506,41 @@ def test_a_replay_from_any_node_of_any_graph_gives_the_same(owner: User, run: Ru
     for node in nodes:
         done = again(first, graph.nodes[node])
         assert sorted(map(str, outputs(done)["out"])) == sorted(map(str, outputs(first)["out"])), node
+
+
+@pytest.mark.parametrize("seed", [1, 4, 18, 19])
+def test_after_a_retry_of_any_graph_no_error_is_left_and_no_value_lost(
+    owner: User, run: Run, again: Again, tmp_path: Path, seed: int
+) -> None:
+    dice = random.Random(seed)
+    there, later = tmp_path / "there", tmp_path / "later"
+    there.mkdir()
+    logs = [str(dice.choice([there, there, later]) / str(n)) for n in range(4)]
+    nodes: dict[str, tuple[str, dict[str, Any]]] = {"logs": ("StepThroughItems", {"items": [str(later / "0"), *logs]})}
+    links = []
+    for name in ("call0", "call1", "call2"):
+        nodes[name] = (
+            dice.choice(["ProbeKeyed", "ProbeRead", "ProbePure", "ProbeThread"]),
+            {"times": dice.randint(1, 2)},
+        )
+        links += [f"logs.item -> {name}.log", f"logs.item -> {name}.value", f"{name}.value -> out.value"]
+        links += [f"{name}.error -> out.value"] * (dice.random() < 0.7)
+    gives = [f"{name}.value" for name in list(nodes)[1:]]
+    for name in ("pair0", "pair1", "pair2"):
+        nodes[name] = ("CreateDictionary", {})
+        for place, source in enumerate(dice.sample(gives, 2)):
+            links.append(f"{source} -> {name}.values_#_{place}")
+            if source.endswith("value"):
+                links.append(f"{source.split('.')[0]}.error -> {name}.values_#_{place}")
+        links += [f"logs.item => {name}.values_#_log"] * (dice.random() < 0.5)
+        gives.append(f"{name}.dictionary")
+    nodes["out"] = output()
+    graph = draw(owner, nodes, [*links, *(f"{give} -> out.value" for give in gives[3:])])
+    failed = run(graph)
+    later.mkdir()
+    given, expected = (outputs(each)["out"] for each in (again(failed), run(graph)))
+    assert failed.node_error_count > 0
+    assert "Error" not in str(given)
+    assert sorted(value for value in given if isinstance(value, str)) == sorted(
+        value for value in expected if isinstance(value, str)
+    )
