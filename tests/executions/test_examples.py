@@ -94,5 +94,5 @@ def test_the_graph_that_is_drawn_in_the_docs_gives_what_they_say(
     assert detail["status"] == "COMPLETED"
     said = re.search(r"the run ends with (.*)\.", guide)
     assert said
-    assert re.findall(r"`(\w+): (\d+)`", said[1]) == [("small", "96"), ("small", "80"), ("large", "200")]
-    assert detail["outputs"] == {"small": [96, 80], "large": [200]}
+    assert re.findall(r"`(\w+): ([\d.]+)`", said[1]) == [("small", "96.0"), ("small", "80.0"), ("large", "200")]
+    assert detail["outputs"] == {"small": [96.0, 80.0], "large": [200]}
