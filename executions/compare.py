@@ -102,14 +102,15 @@ def _first_difference(definition: GraphDefinition, a: UUID, b: UUID, digests: st
     of_a, of_b = _digests(digests, a), _digests(digests, b)
     for node_id in in_flow_order(definition):
         if of_a.get(node_id) != of_b.get(node_id):
-            [row] = rows_of(_FIRST.format(values=values), [a, node_id, b, node_id])
-            block_id = next(node.block_id for node in definition.nodes if node.id == node_id)
-            return {
-                "node_id": str(node_id),
-                "block": block_name(block_id),
-                "a": _side(*row[:3]),
-                "b": _side(*row[3:]),
-            }
+            # A run under way may have caught up meanwhile: then there is none any more.
+            for row in rows_of(_FIRST.format(values=values), [a, node_id, b, node_id]):
+                block_id = next(node.block_id for node in definition.nodes if node.id == node_id)
+                return {
+                    "node_id": str(node_id),
+                    "block": block_name(block_id),
+                    "a": _side(*row[:3]),
+                    "b": _side(*row[3:]),
+                }
     return None
 
 

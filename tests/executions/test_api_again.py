@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from io import StringIO
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -10,10 +11,10 @@ from django.core.management import CommandError, call_command
 from rest_framework.test import APIClient
 
 from accounts.models import User
-from executions import services
+from executions import compare, services
 from executions.engine.engine import Engine
 from executions.kinds import Status
-from executions.models import GraphExecution
+from executions.models import GraphExecution, NodeOutput
 from graphs.models import Node
 from tests import make
 from tests.drawing import Drawn, draw
@@ -212,3 +213,21 @@ def test_the_commands_do_the_same(owner: User, run: Run, engine: Engine, sum_of_
             told(*refused)
     bad = run(draw(owner, {"bad": ("ProbePure", {"fail": "always"})}))
     assert GraphExecution.objects.get(pk=UUID(told("retry_run", str(bad.pk)))).source_run_id == bad.pk
+
+
+def test_a_run_that_catches_up_while_it_is_compared_does_not_differ(
+    run: Run, sum_of_two: Drawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = run(sum_of_two, x=1), run(sum_of_two, x=1)
+    late = NodeOutput.objects.get(run=other.pk, node_execution__node_id=sum_of_two.nodes["in"], pin="result")
+    NodeOutput.objects.filter(pk=late.pk).delete()
+    assert compare.diff_runs(one.pk, other.pk)["outputs"]["node_id"] == str(sum_of_two.nodes["in"])
+    rows_of = compare.rows_of
+
+    def rows_after_all(query: str, arguments: Any) -> Any:
+        if "FULL JOIN" in query:
+            late.save(force_insert=True)
+        return rows_of(query, arguments)
+
+    monkeypatch.setattr(compare, "rows_of", rows_after_all)
+    assert compare.diff_runs(one.pk, other.pk) == {"equal": True, "inputs": None, "outputs": None}
