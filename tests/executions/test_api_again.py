@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from rest_framework.test import APIClient
 
 from accounts.models import User
-from executions import compare, services
+from executions import compare, reading, services
 from executions.engine.engine import Engine
 from executions.kinds import Status
 from executions.models import GraphExecution, NodeOutput
@@ -222,7 +222,7 @@ def test_a_run_that_catches_up_while_it_is_compared_does_not_differ(
     late = NodeOutput.objects.get(run=other.pk, node_execution__node_id=sum_of_two.nodes["in"], pin="result")
     NodeOutput.objects.filter(pk=late.pk).delete()
     assert compare.diff_runs(one.pk, other.pk)["outputs"]["node_id"] == str(sum_of_two.nodes["in"])
-    rows_of = compare.rows_of
+    rows_of = reading.rows_of
 
     def rows_after_all(query: str, arguments: Any) -> Any:
         if "FULL JOIN" in query:
