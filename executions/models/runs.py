@@ -67,6 +67,7 @@ class GraphExecutionQuerySet(models.QuerySet["GraphExecution"]):
             ended_at=Now(),
             cancel_requested_at=Now() if status == Status.TERMINATED else F("cancel_requested_at"),
             wake_at=None,
+            needs_credits=None,
             lease_until=None,
             error_code=error_code,
             error=error,

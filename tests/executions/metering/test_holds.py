@@ -12,7 +12,7 @@ from accounts.models import User
 from credits import holds, ledger
 from credits.errors import InsufficientCredits
 from credits.kinds import CREDIT, Kind
-from credits.models import Hold
+from credits.models import Hold, Transfer
 from executions import bookkeeping, failpoints, services
 from executions.audit import audit, audit_on_record
 from executions.engine.engine import Engine
@@ -151,6 +151,16 @@ def test_holds_of_deleted_runs_go_back_and_monthly_users_are_refilled(
     make.a_run(owner, chain(owner, "ProbeRead").id, status="WAITING", needs_credits=15 * CREDIT, price_version=0)
     bookkeeping.tidy_up()
     assert balance(owner) == 20
+
+
+def test_a_run_that_was_stopped_waits_for_credits_no_more(owner: User, price: Charge, settings: Settings) -> None:
+    settings.CREDITS, settings.MONTHLY_CREDITS = "monthly", 20
+    graph = chain(owner, "ProbeRead")
+    run = make.a_run(owner, graph.id, status="WAITING", needs_credits=15 * CREDIT, price_version=0)
+    services.stop_run(run.pk)
+    bookkeeping.tidy_up()
+    assert GraphExecution.objects.get(pk=run.pk).needs_credits is None
+    assert not Transfer.objects.exists()
 
 
 def test_a_run_that_must_pay_again_finds_the_run_that_it_had_called(
