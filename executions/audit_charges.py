@@ -104,10 +104,12 @@ class ChargeAudit:
             found = [self._due(node, None, may_be_less=node.run_id in free) for node in some]
             all_due = [due for due in found if due is not None]
             self.billable_nodes += len(all_due)
-            keys = [due.key for due in all_due if due.least]
+            owed = [due for due in all_due if due.least]
+            keys = [due.key for due in owed]
             charged = set(Transfer.objects.filter(key__in=keys).values_list("key", flat=True))
-            yield from (f"{due.key} costs {due}, and was charged None" for due in all_due
-                        if due.least and due.key not in charged)  # fmt: skip
+            for due in owed:
+                if due.key not in charged:
+                    yield f"{due.key} costs {due}, and was charged None"
 
     def _wrong_fees(self) -> Iterator[str]:
         found = rows_of(_FEES, [self._since, ACTIVATIONS_PER_FEE, self._since])
