@@ -8,6 +8,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import psycopg
 import redis
 from django.conf import settings
 from django.core import checks
+from django.db import connection
 
 from config import env
 from config.embedded import CannotStart, Embedded, identity, is_running
@@ -102,6 +104,16 @@ def _guarded(name: str, examination: Callable[[], Finding], cure: str) -> Findin
         return Finding(name, False, reason[0] if reason else type(error).__name__, cure)
 
 
+@contextmanager
+def _closing_connection() -> Iterator[None]:
+    """Leave no connection open after an examination: an embedded Postgres is about to be stopped."""
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.close_pool()  # type: ignore[attr-defined]  # the Postgres backend has it
+
+
 def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
     return Finding("python", sys.version_info >= (3, 11), version, "Install Python 3.11 or newer, then `make install`.")
@@ -164,13 +176,11 @@ def _postgres() -> Finding:
 
 
 def _migrations() -> Finding:
-    from django.db import connection
     from django.db.migrations.executor import MigrationExecutor
 
-    executor = MigrationExecutor(connection)
-    waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    connection.close()
-    connection.close_pool()  # type: ignore[attr-defined]  # the Postgres backend has it
+    with _closing_connection():
+        executor = MigrationExecutor(connection)
+        waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if not waiting:
         return Finding("migrations", True, _MIGRATED)
     if not env.text("DATABASE_URL"):
@@ -180,15 +190,10 @@ def _migrations() -> Finding:
 
 def _runs() -> Finding:
     """The age of the oldest run that each rule of the sweepers should have handled."""
-    from django.db import connection
-
     from executions.overdue import overdue
 
-    try:
+    with _closing_connection():
         found = overdue()
-    finally:
-        connection.close()
-        connection.close_pool()  # type: ignore[attr-defined]  # the Postgres backend has it
     told = "; ".join(f"{each.rule} for {each.seconds:.0f} s: {each.run_id}" for each in found)
     late = any(each.seconds > _OVERDUE_SECONDS for each in found)
     cure = "Start a worker, or more of them; `manage.py why RUN` says what a run waits for."
@@ -197,15 +202,10 @@ def _runs() -> Finding:
 
 def _schedules() -> Finding:
     """How long the schedule that is due the longest has been."""
-    from django.db import connection
-
     from executions.overdue import unfired
 
-    try:
+    with _closing_connection():
         found = unfired()
-    finally:
-        connection.close()
-        connection.close_pool()  # type: ignore[attr-defined]  # the Postgres backend has it
     told = "none is due" if found is None else f"due for {found[1]:.0f} s: {found[0]}"
     cure = "Start beat, and a worker with the queue `default`."
     return Finding("schedules", found is None or found[1] <= _OVERDUE_SECONDS, told, cure)
@@ -213,15 +213,10 @@ def _schedules() -> Finding:
 
 def _webhooks() -> Finding:
     """How long the delivery that waits the longest has been in the inbox."""
-    from django.db import connection
-
     from executions.overdue import unread
 
-    try:
+    with _closing_connection():
         found = unread()
-    finally:
-        connection.close()
-        connection.close_pool()  # type: ignore[attr-defined]  # the Postgres backend has it
     told = "nothing waits" if found is None else f"waiting for {found[1]:.0f} s: delivery {found[0]}"
     cure = "Start beat, and a worker with the queue `default`."
     return Finding("webhooks", found is None or found[1] <= _OVERDUE_SECONDS, told, cure)
