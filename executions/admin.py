@@ -17,7 +17,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from accounts.models import User
-from core.admin import ReadOnly, link_to
+from core.admin import ReadOnlyAdmin, link_to
 from core.errors import DomainError
 from core.paging import bounded_count
 from executions import previews, services, sharing
@@ -43,22 +43,20 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
         return bounded_count(rows)
 
 
-class LookOnly(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
-    """Rows that the engine writes and nobody else."""
+class ExecutionAdmin(ReadOnlyAdmin):
+    """Rows that the engine writes and nobody else, too many to count."""
 
     paginator = BoundedPaginator
-    show_full_result_count = False
-    list_per_page = 50
-    ordering = ("-pk",)
 
 
 @admin.register(GraphExecution)
-class GraphExecutionAdmin(LookOnly):
+class GraphExecutionAdmin(ExecutionAdmin):
     """Find runs, see what they did, stop them."""
 
     list_display = ("short_id", "graph_name", "user", "status", "nodes", "started_at", "took")
     list_filter = ("status", "created_at", ("shared_at", admin.EmptyFieldListFilter))
     list_select_related = ("user",)
+    ids = ("pk", "graph")
     search_fields = ("user__email",)
     search_help_text = "The id of a run or graph, or part of an email address"
     actions = ("stop", "unshare")
@@ -87,16 +85,6 @@ class GraphExecutionAdmin(LookOnly):
         versions = GraphVersion.objects.filter(graph=OuterRef("graph"), version=OuterRef("graph_version"))
         runs: QuerySet[GraphExecution] = super().get_queryset(request)
         return runs.annotate(name_of_graph=Subquery(versions.values("name"))).defer("inputs", "nodes_input_masks")
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """An id is looked up as one; anything else is part of an email address."""
-        try:
-            wanted = UUID(search_term.strip())
-        except ValueError:
-            return super().get_search_results(request, queryset, search_term)
-        return queryset.filter(pk=wanted) | queryset.filter(graph=wanted), False
 
     @admin.action(description="Stop the selected runs", permissions=["stop"])
     def stop(self, request: HttpRequest, queryset: QuerySet[GraphExecution]) -> None:
@@ -212,7 +200,7 @@ class GraphExecutionAdmin(LookOnly):
 
 
 @admin.register(NodeExecution)
-class NodeExecutionAdmin(LookOnly):
+class NodeExecutionAdmin(ExecutionAdmin):
     """See what a node was given and what it gave."""
 
     list_display = ("short_id", "block", "shown_run", "status", "attempt", "output_count", "started_at", "took")

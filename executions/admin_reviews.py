@@ -1,26 +1,24 @@
 """Reviews in the admin site: to look at, and to decide for whoever is asked."""
 
-from typing import Any
-from uuid import UUID
-
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from core.admin import link_to
 from core.errors import DomainError
-from executions.admin import LookOnly, short_id, shown_value
+from executions.admin import ExecutionAdmin, short_id, shown_value
 from executions.models import Review
 from executions.reviews import Verdict, decide
 
 
 @admin.register(Review)
-class ReviewAdmin(LookOnly):
+class ReviewAdmin(ExecutionAdmin):
     """See what runs ask people, approve and reject."""
 
     list_display = ("instructions", "user", "status", "shown_run", "created_at", "decided_at")
     list_filter = ("status", "created_at")
     list_select_related = ("user",)
+    ids = ("run",)
     search_fields = ("user__email",)
     search_help_text = "The id of a run, or part of an email address"
     actions = ("approve", "reject")
@@ -34,15 +32,6 @@ class ReviewAdmin(LookOnly):
         """The reviews without the values that may be long."""
         reviews: QuerySet[Review] = super().get_queryset(request)
         return reviews.defer("payload", "data")
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """An id is that of a run; anything else is part of an email address."""
-        try:
-            return queryset.filter(run=UUID(search_term.strip())), False
-        except ValueError:
-            return super().get_search_results(request, queryset, search_term)
 
     @admin.action(description="Approve the selected reviews", permissions=["decide"])
     def approve(self, request: HttpRequest, queryset: QuerySet[Review]) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -14,7 +13,7 @@ from django.utils.safestring import SafeString
 from accounts.models import User
 from core.admin import link_to
 from core.errors import DomainError
-from executions.admin import LookOnly, short_id, shown_value
+from executions.admin import ExecutionAdmin, short_id, shown_value
 from executions.models import Schedule
 from executions.schedules import pause_schedule, resume_schedule
 
@@ -22,12 +21,13 @@ _MOST_FIRES = 20
 
 
 @admin.register(Schedule)
-class ScheduleAdmin(LookOnly):
+class ScheduleAdmin(ExecutionAdmin):
     """See what runs when and what became of it."""
 
     list_display = ("name", "user", "agent_name", "cron", "zone", "next_fire_at", "paused_at", "pause_reason")
     list_filter = (("paused_at", admin.EmptyFieldListFilter), "misfire_policy", "overlap_policy", "created_at")
     list_select_related = ("user",)
+    ids = ("graph_id",)
     search_fields = ("user__email", "name")
     search_help_text = "The id of a graph, or part of a name or an email address"
     actions = ("pause", "resume")
@@ -42,15 +42,6 @@ class ScheduleAdmin(LookOnly):
         """The schedules without the values that may be long."""
         schedules: QuerySet[Schedule] = super().get_queryset(request)
         return schedules.defer("inputs", "credential_inputs")
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """An id is that of a graph; anything else is part of a name or an email address."""
-        try:
-            return queryset.filter(graph_id=UUID(search_term.strip())), False
-        except ValueError:
-            return super().get_search_results(request, queryset, search_term)
 
     @admin.action(description="Pause the selected schedules", permissions=["decide"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Schedule]) -> None:

@@ -8,22 +8,19 @@ from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from core.admin import ReadOnly, link_to
+from core.admin import ReadOnlyAdmin, link_to
 from integrations.models import Delivery, Webhook
 
 _SHOWN = 4000
 
 
 @admin.register(Webhook)
-class WebhookAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class WebhookAdmin(ReadOnlyAdmin):
     """See who is told of what."""
 
     list_display = ("id", "user", "provider", "webhook_type", "resource", "created_at")
     list_filter = ("provider", "created_at")
     list_select_related = ("user",)
-    list_per_page = 50
-    show_full_result_count = False
-    ordering = ("-pk",)
     search_fields = ("user__email", "=id")
     search_help_text = "The id of a webhook, or part of an email address"
     fields = (
@@ -34,14 +31,12 @@ class WebhookAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class DeliveryAdmin(ReadOnlyAdmin):
     """See what came in and what it led to; have it taken up once more, which starts only runs that are not there."""
 
     list_display = ("delivery_id", "event", "webhook", "received_at", "taken_up_at", "shown_outcomes")
     list_filter = (("taken_up_at", admin.EmptyFieldListFilter), "webhook__provider", "received_at")
     list_select_related = ("webhook",)
-    list_per_page = 50
-    show_full_result_count = False
     ordering = ("-received_at", "-pk")
     search_fields = ("webhook__user__email", "=webhook__id", "=delivery_id")
     search_help_text = "The id of a webhook or a delivery, or part of an email address"

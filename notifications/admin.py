@@ -7,13 +7,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from core.admin import ReadOnly
+from core.admin import ReadOnlyAdmin
 from notifications import queue
 from notifications.models import MailState, Notification
 
 
 @admin.register(Notification)
-class NotificationAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class NotificationAdmin(ReadOnlyAdmin):
     """What people were told."""
 
     list_display = ("created_at", "user", "kind", "title", "read_at", "mail", "attempts", "key")
@@ -21,9 +21,7 @@ class NotificationAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  
     list_select_related = ("user",)
     search_fields = ("user__email", "key")
     search_help_text = "Part of an email address or a key"
-    show_full_result_count = False
     ordering = ("-created_at", "pk")
-    list_per_page = 50
     actions = ("send_again",)
 
     @admin.display(description="title")

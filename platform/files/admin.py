@@ -4,21 +4,18 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from core.admin import ReadOnly
+from core.admin import ReadOnlyAdmin
 from files.models import StoredFile
 from files.services import remove
 
 
 @admin.register(StoredFile)
-class StoredFileAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class StoredFileAdmin(ReadOnlyAdmin):
     """See who keeps what and until when; contents are not shown."""
 
     list_display = ("name", "user", "media_type", "size", "state", "expires_at", "created_at")
     list_filter = ("state", "created_at", "expires_at")
     list_select_related = ("user",)
-    list_per_page = 50
-    show_full_result_count = False
-    ordering = ("-pk",)
     search_fields = ("user__email", "name", "=id")
     search_help_text = "The id of a file, or part of its name or of an email address"
     actions = ("let_go",)
