@@ -9,16 +9,15 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel
 
 from credits.kinds import MOST_CREDITS
-from executions.engine.answers import Question
 from executions.engine.beside import Beside
-from executions.engine.emissions import explain, seconds_of
+from executions.engine.emissions import explain
 from executions.engine.history import restore
 from executions.engine.in_place import InPlace
 from executions.engine.journal import Journal
@@ -31,11 +30,11 @@ from executions.engine.rows import Claim, Committed
 from executions.engine.state import Activation, RunState
 from executions.engine.store import Store
 from executions.engine.surroundings import Surroundings
-from executions.engine.waits import Wait, Waits, outputs_before
+from executions.engine.suspender import Suspender
+from executions.engine.waits import Waits, outputs_before
 from executions.errors import OverLimit
 from executions.kinds import PARKED, EventKind, NodeStatus, Status
-from graphs.blocks.base import AskForReview, BlockError, CallGraph, Context, Effect, Sleep, Suspension, TryLater
-from graphs.policy import DAY, OnUnknown
+from graphs.blocks.base import AskForReview, BlockError, Context, Effect
 
 MAX_DELAY = 0.05
 STREAM_DELAY = 0.02
@@ -47,7 +46,6 @@ PARK_AFTER = 1.0
 # Of many blocks that run apart another may end soon, and to park and be claimed again costs more than to wait for it.
 LINGER = 0.25
 LOST = "The worker was lost while this ran"
-UNKNOWN_OUTCOME = "{}: whether it took effect is unknown, so it was not repeated"
 
 
 class Driver:
@@ -76,6 +74,7 @@ class Driver:
         self._waits = Waits()
         self._payer = Payer(claim, self._journal, self._waits, surroundings.purse)
         self._beside = Beside(claim, self._waits, self._mailbox, surroundings)
+        self._suspender = Suspender(claim, self._journal, self._waits, self._beside, self._now)
         self._skipped = frozenset(map(UUID, claim.nodes_to_skip))
         self._lingers_until = 0.0
         self._room_owed = 0
@@ -181,7 +180,7 @@ class Driver:
         if not activation.node.is_isolated and not self._must_ask_first(activation):
             effect = activation.node.block.effect
             if effect is Effect.UNSAFE:
-                self._decide_unknown(activation, LOST)
+                self._suspender.decide_unknown(activation, LOST)
                 return
             if effect is Effect.VERIFIABLE:
                 self._beside.doubt(activation)
@@ -196,7 +195,7 @@ class Driver:
         while True:
             if self._in_place and self._backlog < MAX_BACKLOG:
                 if suspended := self._in_place.advance(self._may_go_on):
-                    self._suspend(*suspended)
+                    self._suspender.suspend(*suspended)
             elif self._state.ready:
                 self._dispatch(self._state.ready.popleft())
             elif self._is_ending or not (self._admit() or await self._fund()):
@@ -256,7 +255,7 @@ class Driver:
         self._journal.begin(activation)
         if self._journal.prepare(activation, self._waits.permission_of(activation)) is not None:
             question = AskForReview(activation.input_data, f"May {activation.node.block.name} run with this input?")
-            self._begin_to_ask(activation, question, gate=True)
+            self._suspender.ask(activation, question, gate=True)
 
     def _admit(self) -> bool:
         """Record the intents of as many queued activations as may run now; whether something became ready by it."""
@@ -323,7 +322,7 @@ class Driver:
         if activation.is_closed:
             return
         if isinstance(message, Called):
-            self._wait(activation, message.wait)
+            self._suspender.wait(activation, message.wait)
             if self.claim.fence > 1 or "review" in message.wait:
                 # What was asked before the worker was lost may have been answered since, and a person may have
                 # answered for the rest of the run: nobody tells of it again.
@@ -334,58 +333,15 @@ class Driver:
             # More may have come since, which was told while nobody waited for it.
             await self._look_for_answers()
         elif message.is_unknown:
-            self._decide_unknown(activation, explain(message.error or BlockError(LOST)))
+            self._suspender.decide_unknown(activation, explain(message.error or BlockError(LOST)))
         elif message.suspension is not None:
-            self._suspend(activation, message.suspension)
+            self._suspender.suspend(activation, message.suspension)
         elif message.error is not None:
-            self._retry_or_fail(activation, message.error)
+            self._suspender.retry_or_fail(activation, message.error)
         else:
             self._journal.complete(activation)
 
-    def _retry_or_fail(self, activation: Activation, error: BaseException) -> None:
-        """Wait for the next attempt if the node's policy has one left; the outputs so far stay given."""
-        pause = activation.node.policy.retry.pause_after(activation.attempt)
-        if pause is None:
-            self._journal.fail(activation, error)
-            return
-        asked = min(DAY, seconds_of(error)) if isinstance(error, TryLater) else 0.0
-        self._pause(activation, max(pause, asked), retry=explain(error), outputs=outputs_before(activation))
-
-    def _decide_unknown(self, activation: Activation, why: str) -> None:
-        """Nobody knows whether the activation had its effect, which must not happen twice: its policy decides."""
-        before = outputs_before(activation)
-        match activation.node.policy.on_unknown:
-            case OnUnknown.RERUN:
-                self._pause(activation, 0.0, retry=why, outputs=before)
-            case OnUnknown.REVIEW:
-                instructions = f"{why}. Whether it took effect is unknown: shall it run again with this input?"
-                question = AskForReview(activation.input_data, instructions, editable=False)
-                self._begin_to_ask(activation, question, retry=why, outputs=before)
-            case OnUnknown.FAIL:
-                self._journal.fail(activation, BlockError(UNKNOWN_OUTCOME.format(why)))
-
     # Waiting
-
-    def _suspend(self, activation: Activation, suspension: Suspension) -> None:
-        if isinstance(suspension, Sleep):
-            seconds = 0.0 if self.claim.is_dry_run else suspension.seconds
-            self._pause(activation, seconds, outputs=activation.output_count)
-        else:
-            self._begin_to_ask(activation, suspension)
-
-    def _begin_to_ask(self, activation: Activation, question: Question, **marks: Any) -> None:
-        self._journal.tell(activation)
-        if self._journal.meter is not None and isinstance(question, CallGraph):
-            self._journal.meter.call()
-        self._beside.ask(activation, question, **marks)
-
-    def _pause(self, activation: Activation, seconds: float, **why: Any) -> None:
-        until = self._now() + timedelta(seconds=seconds)
-        self._wait(activation, {"until": until.isoformat(), **why})
-
-    def _wait(self, activation: Activation, wait: Wait) -> None:
-        self._waits.add(activation, wait)
-        self._journal.tell(activation)
 
     async def _look_for_answers(self) -> None:
         self._wakes_answered = self._wakes
@@ -400,7 +356,7 @@ class Driver:
         """Run on the activations whose wait is over."""
         for activation in self._waits.take_over(self._now()):
             if self._waits.is_rerun_refused(activation):
-                self._journal.fail(activation, BlockError(UNKNOWN_OUTCOME.format(activation.waits[-1]["retry"])))
+                self._suspender.refuse_rerun(activation, activation.waits[-1]["retry"])
             else:
                 self._dispatch(activation)
 

@@ -20,7 +20,7 @@ from accounts.models import User
 from credits import ledger
 from executions import node_tasks, services
 from executions.audit import audit
-from executions.engine import driver, store, sweeps
+from executions.engine import driver, store, suspender, sweeps
 from executions.engine.batch import Batch
 from executions.engine.beside import MAX_TASKS
 from executions.engine.engine import Engine
@@ -335,7 +335,8 @@ def nothing_is_dropped(patch: pytest.MonkeyPatch) -> None:
 
 def no_skip(patch: pytest.MonkeyPatch) -> None:
     """Outputs that are stored are taken again."""
-    patch.setattr(driver, "outputs_before", lambda activation: activation.output_count)
+    for module in (driver, suspender):
+        patch.setattr(module, "outputs_before", lambda activation: activation.output_count)
 
 
 def unsafe_is_repeated(patch: pytest.MonkeyPatch) -> None:
