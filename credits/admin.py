@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from functools import cache
 from typing import Any, ClassVar, cast
-from uuid import UUID
 
 from django.contrib import admin, messages
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 
 from accounts.models import User
-from core.admin import ReadOnly
+from core.admin import ReadOnlyAdmin, as_id
 from core.errors import DomainError
 from credits.adjustments import decide
 from credits.errors import shown
@@ -48,7 +47,7 @@ def by_email(field: str) -> Column:
     return column
 
 
-class Books(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class Books(ReadOnlyAdmin):
     """Rows that only services write.
 
     `amounts` names those of their fields that are in micro-credits, `people` those that are ids of other users.
@@ -56,8 +55,8 @@ class Books(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generi
 
     amounts: ClassVar[tuple[str, ...]] = ()
     people: ClassVar[tuple[str, ...]] = ()
-    show_full_result_count = False
-    list_per_page = 50
+    ids = ("user_id",)
+    search_fields = ("user_id",)
     search_help_text = "The id of a user, or part of an email address"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -76,12 +75,12 @@ class Books(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generi
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Rows by whose they are."""
-        try:
-            return queryset.filter(user_id=UUID(search_term.strip())), False
-        except ValueError:
-            users = User.objects.filter(email__icontains=search_term.strip()).values("pk")[:100]
-            return queryset.filter(user_id__in=list(users.values_list("pk", flat=True))), False
+        """Rows by whose they are; all when nothing is searched for."""
+        email = search_term.strip()
+        if not email or as_id(email):
+            return super().get_search_results(request, queryset, email)
+        users = User.objects.filter(email__icontains=email).values_list("pk", flat=True)[:100]
+        return queryset.filter(user_id__in=list(users)), False
 
 
 def _email_of(field: str) -> Subquery:
@@ -94,7 +93,6 @@ class AccountAdmin(Books):
 
     amounts = ("balance", "floor")
     list_display = (whose, in_credits("balance"), in_credits("floor"), "refilled_on")
-    search_fields = ("user_id",)
     ordering = ("-balance", "pk")
 
 
@@ -105,8 +103,6 @@ class TransferAdmin(Books):
     amounts = ("amount",)
     list_display = ("at", whose, "kind", "debit", "credit", in_credits("amount"), "reason", "key")
     list_filter = ("kind", "debit", "credit", "at")
-    search_fields = ("user_id",)
-    ordering = ("-id",)
 
 
 @admin.register(Adjustment)
@@ -120,7 +116,6 @@ class AdjustmentAdmin(Books):
         "decided_at",
     )  # fmt: skip
     list_filter = ("approved", "asked_at")
-    search_fields = ("user_id",)
     ordering = ("-asked_at", "pk")
     actions = ("approve", "refuse")
 
@@ -158,7 +153,6 @@ class HoldAdmin(Books):
         "placed_at", whose, "run_id", "held", in_credits("spent"), in_credits("cap"), "expires_at", "released_at",
     )  # fmt: skip
     list_filter = (("released_at", admin.EmptyFieldListFilter), "placed_at")
-    search_fields = ("user_id",)
     ordering = ("-placed_at", "pk")
 
     @admin.display(description="held (credits)")
@@ -168,8 +162,7 @@ class HoldAdmin(Books):
 
 
 @admin.register(LedgerAudit)
-class LedgerAuditAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class LedgerAuditAdmin(ReadOnlyAdmin):
     """When the books were audited, and what did not fit."""
 
     list_display = ("at", "mismatches", "accounts", "transfers", "billable_nodes", "payments", "since")
-    ordering = ("-id",)

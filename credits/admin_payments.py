@@ -7,18 +7,16 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.models import User
-from core.admin import ReadOnly
+from core.admin import ReadOnlyAdmin
 from core.errors import DomainError
 from credits.admin import Books, whose
 from credits.models import Customer, RefundRequest, Reversal, StripeEvent, TopUp
 from credits.payments import refunds
 
 
-class StripesWords(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class StripesWords(ReadOnlyAdmin):
     """What Stripe told, by its ids."""
 
-    show_full_result_count = False
-    list_per_page = 50
     search_help_text = "An id of Stripe's"
 
 
@@ -28,8 +26,6 @@ class TopUpAdmin(Books):
 
     list_display = ("created_at", whose, "kind", "status", "amount", "paid", "failure")
     list_filter = ("status", "kind", "created_at")
-    ordering = ("-pk",)
-    search_fields = ("user_id",)
 
 
 @admin.register(RefundRequest)
@@ -38,9 +34,7 @@ class RefundRequestAdmin(Books):
 
     list_display = ("created_at", whose, "top_up", "amount", "status", "reason", "result", "decided_by_id")
     list_filter = ("status", "created_at")
-    ordering = ("-pk",)
     list_select_related = ("top_up",)
-    search_fields = ("user_id",)
     actions = ("approve", "reject")
 
     @admin.action(description="Approve and send the selected refunds", permissions=["decide"])
@@ -75,7 +69,6 @@ class ReversalAdmin(StripesWords):
 
     list_display = ("created_at", "kind", "stripe_id", "payment_id", "amount", "status", "taken_at", "returned_at")
     list_filter = ("kind", "status", "created_at")
-    ordering = ("-pk",)
     search_fields = ("stripe_id", "payment_id")
 
 
@@ -85,8 +78,6 @@ class CustomerAdmin(Books):
 
     list_display = ("user", "stripe_id", "auto_threshold", "auto_amount")
     list_select_related = ("user",)
-    ordering = ("-pk",)
-    search_fields = ("user_id",)
 
 
 @admin.register(StripeEvent)

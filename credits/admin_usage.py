@@ -1,12 +1,12 @@
 """What credits are used for, in the admin site: by day as a chart, and each sum."""
 
 from typing import Any
-from uuid import UUID
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 
 from accounts.models import User
+from core.admin import as_id
 from credits.admin import Books, in_credits, whose
 from credits.chart import HEIGHT, WIDTH, chart_of
 from credits.models import DayTotal, LowBalance
@@ -20,7 +20,6 @@ class DayTotalAdmin(Books):
     amounts = ("change",)
     list_display = ("day", whose, "kind", in_credits("change"), "count", "graph_id", "block_id", "model", "api_key_id")
     list_filter = ("kind", "day")
-    search_fields = ("user_id",)
     ordering = ("-day", "change", "pk")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -56,8 +55,7 @@ def _searched(text: str) -> User | None:
     """The one user whom a search means, if it means one."""
     if "\0" in text:
         return None
-    try:
-        return User.objects.filter(pk=UUID(text)).first()
-    except ValueError:
-        found = list(User.objects.filter(email__icontains=text).order_by("pk")[:2]) if text else []
-        return found[0] if len(found) == 1 else None
+    if wanted := as_id(text):
+        return User.objects.filter(pk=wanted).first()
+    found = list(User.objects.filter(email__icontains=text).order_by("pk")[:2]) if text else []
+    return found[0] if len(found) == 1 else None

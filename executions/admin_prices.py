@@ -13,7 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from accounts.models import User
-from core.admin import ReadOnly
+from core.admin import ReadOnlyAdmin
 from credits.errors import shown
 from credits.kinds import CREDIT, MOST_CREDITS
 from credits.models import PriceEntry, PriceList
@@ -92,12 +92,11 @@ class PriceEntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generi
 
 
 @admin.register(PriceList)
-class PriceListAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class PriceListAdmin(ReadOnlyAdmin):
     """The versions of the price list: who changed what, and when."""
 
     list_display = ("id", "made_at", "made_by", "change")
     search_fields = ("made_by", "change")
-    ordering = ("-id",)
     fields = ("made_at", "made_by", "change", "set_by_operators", "declared_in_code")
     readonly_fields = fields
 

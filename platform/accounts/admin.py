@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from accounts import choices, keys
 from accounts.errors import BudgetTaken
 from accounts.models import ApiKey, ApiKeyStatus, Identity, Impersonation, Login, Role, User
-from core.admin import ReadOnly
+from core.admin import ReadOnlyAdmin
 from core.errors import DomainError
 from core.units import MOST_CREDITS
 
@@ -111,7 +111,7 @@ class ApiKeyForm(ModelForm):  # type: ignore[type-arg]  # not generic at run tim
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class ApiKeyAdmin(ReadOnlyAdmin):
     """See who has which keys and what of their budgets is left, set other budgets, and revoke keys."""
 
     form = ApiKeyForm
@@ -122,7 +122,6 @@ class ApiKeyAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not 
     list_select_related = ("user",)
     search_fields = ("user__email", "name", "public_id", "head", "tail")
     search_help_text = "Part of an email address, of the key's name, or of the key but for its secret"
-    ordering = ("-pk",)
     actions = ("revoke",)
     fields = (
         "id", "user", "name", "description", "head", "tail", "status", "permissions", "max_credits", "credits_used",
@@ -165,7 +164,7 @@ class ApiKeyAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not 
 
 
 @admin.register(Login)
-class LoginAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class LoginAdmin(ReadOnlyAdmin):
     """Who is logged in, and why others no longer are."""
 
     list_display = ("user", "created_at", "turned_at", "turn", "expires_at", "ended_at", "ended_because")
@@ -176,7 +175,7 @@ class LoginAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not g
 
 
 @admin.register(Impersonation)
-class ImpersonationAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class ImpersonationAdmin(ReadOnlyAdmin):
     """Which administrator acted as whom, when, and to do what."""
 
     list_display = ("at", "admin_email", "user_email", "method", "path")

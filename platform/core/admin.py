@@ -41,13 +41,18 @@ class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # no
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         """Rows with this id in one of the fields `ids`; for anything else what `search_fields` find."""
-        try:
-            wanted = UUID(search_term.strip())
-        except ValueError:
-            wanted = None
+        wanted = as_id(search_term)
         if wanted is None or not self.ids:
             return super().get_search_results(request, queryset, search_term)
         return queryset.filter(reduce(or_, (Q((field, wanted)) for field in self.ids))), False
+
+
+def as_id(search_term: str) -> UUID | None:
+    """The id that is searched for; None when it is something else."""
+    try:
+        return UUID(search_term.strip())
+    except ValueError:
+        return None
 
 
 def link_to(page: str, pk: UUID | str, text: str) -> SafeString:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,7 +20,7 @@ from credits.balances import balance_of, refill
 from credits.errors import NeedsAnother
 from credits.holds import Wish
 from credits.kinds import CREDIT, Kind
-from credits.models import Adjustment, Transfer
+from credits.models import Adjustment, DayTotal, Transfer
 from tests import make
 
 
@@ -207,6 +208,23 @@ def test_a_large_change_needs_another_administrator(
     shown = client.get(f"/admin/credits/account/{user.pk}/change/").content.decode()
     assert '<div class="readonly">10,001</div>' in shown
     assert str(10_001 * CREDIT) not in shown
+
+
+def test_books_that_nobody_searched_in_show_all_rows_those_of_users_who_are_gone_too(
+    user: User, admin: User, client: Any
+) -> None:
+    for_all = {"day": date(2026, 9, 1), "kind": Kind.USAGE, "change": -CREDIT, "count": 1}
+    gone = uuid4()
+    DayTotal.objects.bulk_create(DayTotal(user_id=of, **for_all) for of in (user.pk, gone))
+    client.force_login(admin)
+
+    def named(**search: str) -> list[bool]:
+        listed = client.get("/admin/credits/daytotal/", search).content.decode()
+        return [f">{name}</td>" in listed for name in (user.email, gone)]
+
+    assert named() == named(q=" ") == [True, True]
+    assert named(q=str(gone)) == [False, True]
+    assert named(q=user.email) == [True, False]
 
 
 @pytest.mark.usefixtures("paid")
