@@ -1,4 +1,4 @@
-"""How credits fail."""
+"""How buying credits and giving money back fail."""
 
 from core.errors import Conflict, Invalid, NotFound, Unavailable
 

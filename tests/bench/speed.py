@@ -15,7 +15,6 @@ from tests.bench.ours import Taskloom, TaskloomInOneCall
 from tests.bench.over_http import OverHttp, OverHttpInOneCall
 from tests.bench.workloads import WORKLOADS, Contender, Workload
 
-CODES = tuple(workload.code for workload in WORKLOADS)
 WARM_UPS = 3
 # So often a contender may fail to come to the end of a workload before it is let off.
 PATIENCE = 3

@@ -16,8 +16,6 @@ from graphs.models import Graph, GraphVersion, Link, Node
 from graphs.schemas import GraphDraft
 from tests import make
 
-MINE = "01980000-0000-7000-8000-00000000aaaa"
-
 
 def draft(**fields: Any) -> GraphDraft:
     return GraphDraft.model_validate(make.a_drawing(**fields))
