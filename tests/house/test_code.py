@@ -59,3 +59,13 @@ def test_the_architecture_document_names_exactly_the_packages_there_are():
 
     # Django prescribes these folders, in every app alike.
     assert named == {name for name in packages if not re.search(r"/(migrations|management|commands|formats)\b", name)}
+
+
+def test_the_architecture_document_names_every_module_of_the_engine_once():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    section = text.partition("### Inside `executions/engine/`\n")[2].partition("\n## ")[0]
+    named = re.findall(r"`([a-z_]+)`", section)
+
+    assert sorted(named) == sorted(
+        path.stem for path in (ROOT / "executions" / "engine").glob("*.py") if path.stem != "__init__"
+    )
