@@ -83,12 +83,7 @@ def _run(order: Order, block: Block, context: Context) -> Outputs:
     deadline = time.monotonic() + _START_SECONDS
     with NodeProcess(order, _server()) as process:
         while True:
-            if not wait([process.inbox], max(0.0, deadline - time.monotonic())):
-                raise BlockFailed(f"{block.name}: not done within {SECONDS:g} s", outputs=outputs)
-            try:
-                message = process.inbox.recv_bytes(2 * MAX_OUTPUT_BYTES)
-            except (EOFError, OSError):
-                raise BlockFailed(f"{block.name}: its process died ({process.death()})", outputs=outputs) from None
+            message = _next_message(process, deadline, block, outputs)
             if message[:1] == OUTPUT:
                 size += len(message)
                 if size > MAX_OUTPUT_BYTES:
@@ -104,6 +99,15 @@ def _run(order: Order, block: Block, context: Context) -> Outputs:
             elif message[:1] == END:
                 _check_end(json.decode(message[1:]), block, outputs)
                 return outputs
+
+
+def _next_message(process: NodeProcess, deadline: float, block: Block, outputs: Outputs) -> bytes:
+    if not wait([process.inbox], max(0.0, deadline - time.monotonic())):
+        raise BlockFailed(f"{block.name}: not done within {SECONDS:g} s", outputs=outputs)
+    try:
+        return process.inbox.recv_bytes(2 * MAX_OUTPUT_BYTES)
+    except (EOFError, OSError):
+        raise BlockFailed(f"{block.name}: its process died ({process.death()})", outputs=outputs) from None
 
 
 def _check_end(end: Mapping[str, Any], block: Block, outputs: Outputs) -> None:
