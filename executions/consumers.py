@@ -23,7 +23,7 @@ from executions import events
 from executions.watching.feeds import RunFeed, run_channel
 from executions.watching.graph_feed import GraphFeed
 from executions.watching.lookout import lookout_of
-from executions.watching.messages import text_of
+from executions.watching.messages import message_text
 from executions.watching.subscriptions import Subscription
 
 log = logging.getLogger(__name__)
@@ -172,7 +172,7 @@ class RunsConsumer:
     # Sending
 
     async def _reply(self, method: str, **parts: Any) -> None:
-        await self._send(text_of(method, **parts))
+        await self._send(message_text(method, **parts))
 
     async def _complain(self, method: str | None, error: DomainError) -> None:
         about = {"method": method, "code": error.code}

@@ -221,7 +221,7 @@ class _History:
 
     @classmethod
     def of(cls, graph: GraphDefinition, price_version: int) -> "_History":
-        """Read it."""
+        """That of the newest completed runs that nothing called or took results over for, at most `MOST_RUNS`."""
         finished = GraphExecution.objects.filter(
             user=graph.owner_id,
             graph=graph.id,

@@ -24,7 +24,7 @@ class Problem:
     allowed: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """The problem on the wire."""
+        """The problem as clients are told it; what does not apply is null or empty."""
         return {
             "type": self.type,
             "message": self.message,

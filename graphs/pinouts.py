@@ -51,7 +51,7 @@ class Pinout:
 
 @lru_cache(maxsize=4096)
 def pinout(block: Block) -> Pinout:
-    """The pins of `block`."""
+    """The pins that every node of the block has, by its input and output models."""
     fields = type(block).Input.model_fields
     flags = input_schema(block)["properties"]
     return Pinout(

@@ -139,7 +139,7 @@ class NodeHost:
                 # While the run has much to take up, the block's messages wait, and then the block.
                 ready = wait([process.inbox, process.status] if turn.has_room else [], turn.patience)
                 if ready and not (process.inbox in ready and turn.hear(process.inbox)):
-                    turn.mourn(process.death())
+                    turn.report_death(process.death())
                 turn.look()
                 if turn.is_over:
                     break

@@ -114,8 +114,8 @@ class NodeTurn:
             self._end(**json.decode(message[1:]))
         return True
 
-    def mourn(self, death: str) -> None:
-        """The process has died without a last word."""
+    def report_death(self, death: str) -> None:
+        """End the turn, for the process died without saying what came of the block; `death` says how it died."""
         self._end(error=f"The process that ran this block died ({death})", is_lost=not self.may_repeat)
 
     def look(self) -> None:

@@ -43,7 +43,7 @@ class Suspender:
         self._beside.ask(activation, question, **marks)
 
     def wait(self, activation: Activation, wait: Wait) -> None:
-        """The activation waits from now on."""
+        """Let the activation wait from now on, and have that committed with what the driver does next."""
         self._waits.add(activation, wait)
         self._journal.tell(activation)
 

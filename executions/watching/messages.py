@@ -13,11 +13,11 @@ _METHOD_OF = {RUN_EVENT: "graph_execution_event", NODE_EVENT: "node_execution_ev
 
 def event_text(channel: str, event: Wire) -> str:
     """The message that bears an event to a subscription."""
-    return text_of(_METHOD_OF[event["event_type"]], channel=channel, data=event)
+    return message_text(_METHOD_OF[event["event_type"]], channel=channel, data=event)
 
 
-def text_of(method: str, **parts: Any) -> str:
-    """A message."""
+def message_text(method: str, **parts: Any) -> str:
+    """A message of the method with these further fields, as JSON of any size of number."""
     message = {"method": method, **parts}
     try:
         return orjson.dumps(message).decode()

@@ -47,7 +47,7 @@ class KeySet:
         self._looked_at = -KEEP_SECONDS
 
     def key(self, kid: object) -> jwt.PyJWK:
-        """See `published_key`."""
+        """The key with this id, read anew from the provider when that is due; fails as `published_key` does."""
         if kid is not None and not isinstance(kid, str):
             raise TokenRefused
         if self._is_due(kid):

@@ -59,7 +59,7 @@ class Listener:
             await self._settle(group)
 
     async def leave(self, group: str, topic: str, hear: Hear) -> None:
-        """Undo `listen`."""
+        """Call `hear` with news of the topic no more; the group is left with the last who listens to it."""
         ears = self._ears[topic]
         ears.discard(hear)
         if not ears:
