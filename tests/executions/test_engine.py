@@ -93,7 +93,10 @@ def test_values_pair_oldest_first_and_leftovers_wait(owner: User, run: Run) -> N
     assert Token.objects.filter(run=ended.pk).count() == 1
 
 
-def test_a_static_value_serves_every_activation(owner: User, run: Run) -> None:
+@pytest.mark.parametrize("arrow", ["=>", "->"])
+def test_an_output_that_its_block_declares_static_serves_every_activation_however_its_link_is_drawn(
+    owner: User, run: Run, arrow: str
+) -> None:
     graph = draw(
         owner,
         {
@@ -102,21 +105,7 @@ def test_a_static_value_serves_every_activation(owner: User, run: Run) -> None:
             "times": ("Calculator", {"operation": "Multiply"}),
             "out": output(),
         },
-        ["factor.result => times.b", "numbers.item -> times.a", "times.result -> out.value"],
-    )
-    assert outputs(run(graph, factor=10)) == {"out": [10.0, 20.0, 30.0]}
-
-
-def test_an_output_that_its_block_declares_static_is_kept_however_the_link_was_drawn(owner: User, run: Run) -> None:
-    graph = draw(
-        owner,
-        {
-            "factor": ("AgentInput", {"name": "factor"}),
-            "numbers": ("StepThroughItems", {"items": [1, 2, 3]}),
-            "times": ("Calculator", {"operation": "Multiply"}),
-            "out": output(),
-        },
-        ["factor.result -> times.b", "numbers.item -> times.a", "times.result -> out.value"],
+        [f"factor.result {arrow} times.b", "numbers.item -> times.a", "times.result -> out.value"],
     )
     assert outputs(run(graph, factor=10)) == {"out": [10.0, 20.0, 30.0]}
 
