@@ -3,10 +3,8 @@
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.html import format_html
 
-from core.admin import ReadOnly
+from core.admin import ReadOnly, ReadOnlyAdmin, link_to
 from graphs.blocks.registry import BLOCKS
 from graphs.errors import UnknownBlock
 from graphs.models import Graph, GraphVersion, Link, Node
@@ -57,7 +55,7 @@ class LinkInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
 
 
 @admin.register(Graph)
-class GraphAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+class GraphAdmin(ReadOnlyAdmin):
     """All graphs with their versions."""
 
     list_display = ("names", "owner", "active_version", "latest_version", "updated_at", "id")
@@ -80,7 +78,7 @@ class GraphAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(GraphVersion)
-class GraphVersionAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+class GraphVersionAdmin(ReadOnlyAdmin):
     """One version with its drawing."""
 
     list_display = ("name", "version", "graph_link", "owner", "nodes_in_it", "created_at")
@@ -98,9 +96,7 @@ class GraphVersionAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description="graph")
     def graph_link(self, version: GraphVersion) -> str:
         """The way to the graph."""
-        return format_html(
-            '<a href="{}">{}</a>', reverse("admin:graphs_graph_change", args=[version.graph_id]), version.graph_id
-        )
+        return link_to("graphs_graph", version.graph_id, str(version.graph_id))
 
     @admin.display()
     def owner(self, version: GraphVersion) -> str:
