@@ -13,7 +13,7 @@ from credits.payments.bookings import wrong_bookings
 from credits.payments.comparison import compare_lately
 from credits.payments.errors import PaymentRefused, PaymentsOff, PaymentsUnavailable
 from executions.audit_charges import ChargeAudit
-from executions.bookkeeping import release_abandoned
+from executions.bookkeeping import RELEASED_AFTER, release_abandoned
 from executions.reading import rows_of
 
 MAX_PROBLEMS = 100
@@ -42,12 +42,11 @@ SELECT COALESCE((SELECT sum(balance) FROM credits_account), 0) + COALESCE((SELEC
         ELSE amount END) FROM credits_transfer), 0)
 """  # noqa: S608  the part is a constant
 
-# Those of deleted runs are released later; see `executions.bookkeeping`.
-_HOLDS_OF_ENDED = """
+_HOLDS_OF_ENDED = f"""
 SELECT h.run_id FROM credits_hold h LEFT JOIN executions_graphexecution r ON r.id = h.run_id
 WHERE h.released_at IS NULL
-    AND (r.ended_at IS NOT NULL OR r.id IS NULL AND h.placed_at < clock_timestamp() - interval '1 hour')
-"""
+    AND (r.ended_at IS NOT NULL OR r.id IS NULL AND h.placed_at < clock_timestamp() - {RELEASED_AFTER})
+"""  # noqa: S608  no outside text
 
 _SPENT = """
 SELECT h.run_id, h.spent, COALESCE(t.used, 0) FROM credits_hold h

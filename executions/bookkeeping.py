@@ -19,13 +19,16 @@ UPDATE credits_hold h SET expires_at = clock_timestamp() + make_interval(hours =
 FROM used WHERE h.run_id = used.run_id
 """  # noqa: S608  no outside text
 
+# In SQL: the holds of deleted runs are released when they have been there for so long.
+RELEASED_AFTER = "interval '1 hour'"
+
 # Their graph was deleted, and all its runs with it.
-_ABANDONED = """
+_ABANDONED = f"""
 SELECT h.run_id FROM credits_hold h
-WHERE h.released_at IS NULL AND h.placed_at < clock_timestamp() - interval '1 hour'
+WHERE h.released_at IS NULL AND h.placed_at < clock_timestamp() - {RELEASED_AFTER}
     AND NOT EXISTS (SELECT FROM executions_graphexecution r WHERE r.id = h.run_id)
 LIMIT 1000
-"""
+"""  # noqa: S608  no outside text
 
 
 def release_abandoned() -> None:
